@@ -1,0 +1,45 @@
+//! Apps: what a tenant's keys, rules and channels belong to.
+
+use async_trait::async_trait;
+
+use crate::{StoreError, Timestamp, stores::Page, ids::{AppId, TenantId}, secrets};
+use fanfare_protocol::Epoch;
+
+/// An app of a tenant; nothing crosses from one app to another.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Its id.
+    pub id: AppId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What people call it.
+    pub name: String,
+    /// A disabled app refuses its keys and closes its connections.
+    pub enabled: bool,
+    /// The epoch of channels that have no history yet.
+    pub epoch: Epoch,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl App {
+    /// A new app.
+    pub fn new(tenant: TenantId, name: String, now: Timestamp) -> Self {
+        Self { id: AppId::generate(), tenant, name, enabled: true, epoch: Epoch::new(&secrets::short_random()), created_at: now }
+    }
+}
+
+/// Apps by tenant.
+#[async_trait]
+pub trait Apps: Send + Sync {
+    /// Adds an app.
+    async fn insert(&self, app: &App) -> Result<(), StoreError>;
+    /// An app by id, whoever's it is; the caller checks the tenant.
+    async fn find(&self, app: &AppId) -> Result<Option<App>, StoreError>;
+    /// A tenant's apps, oldest first.
+    async fn list(&self, tenant: &TenantId, page: &Page) -> Result<Vec<App>, StoreError>;
+    /// Writes back an app's name and whether it is enabled; whether it was there.
+    async fn update(&self, app: &App) -> Result<bool, StoreError>;
+    /// Removes an app with its keys, rules and messages; whether it was there.
+    async fn remove(&self, tenant: &TenantId, app: &AppId) -> Result<bool, StoreError>;
+}

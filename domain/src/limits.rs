@@ -1,0 +1,34 @@
+//! Limits: what an app may still do now.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use crate::{ids::AppId, plans::Limits};
+
+/// What is left of a limit, as the `RateLimit` headers tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// How many fit into one window.
+    pub limit: u32,
+    /// How many are left.
+    pub remaining: u32,
+}
+
+/// A limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exceeded {
+    /// How many fit into one window.
+    pub limit: u32,
+    /// When the same request would be admitted.
+    pub retry_after: Duration,
+}
+
+/// A connection's place in its app's quota, given back when it is dropped.
+pub trait ConnectionPermit: std::fmt::Debug + Send + Sync {}
+
+/// Decides, on this node, what apps may do. Never blocks.
+pub trait AppLimits: Send + Sync {
+    /// Takes `count` publishes from the app's rate: one second's worth, and never less than the largest batch, may come at once.
+    fn publish(&self, app: &AppId, limits: &Limits, count: NonZeroU32) -> Result<Quota, Exceeded>;
+    /// Takes a place among the app's connections.
+    fn connect(&self, app: &AppId, limits: &Limits) -> Result<Box<dyn ConnectionPermit>, Exceeded>;
+}

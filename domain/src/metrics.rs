@@ -1,0 +1,103 @@
+//! Every metric that Fanfare exports, in one documented list.
+
+/// What a metric measures and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution, in seconds.
+    Histogram,
+}
+
+impl Kind {
+    /// The word for it in `docs/metrics.md`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        }
+    }
+}
+
+macro_rules! metrics {
+    ($($variant:ident $kind:ident $name:literal $label:expr, $help:literal;)*) => {
+        /// One metric. No metric names a tenant, an app or a channel.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Metric {
+            $(#[doc = $help] $variant,)*
+        }
+
+        impl Metric {
+            /// Every metric, in the order of the documentation.
+            pub const ALL: &'static [Metric] = &[$(Metric::$variant,)*];
+
+            /// The name on `/metrics`.
+            pub fn name(self) -> &'static str {
+                match self { $(Metric::$variant => $name,)* }
+            }
+
+            /// Its kind.
+            pub fn kind(self) -> Kind {
+                match self { $(Metric::$variant => Kind::$kind,)* }
+            }
+
+            /// The name of its one label, if it has one.
+            pub fn label(self) -> Option<&'static str> {
+                match self { $(Metric::$variant => $label,)* }
+            }
+
+            /// What it measures.
+            pub fn help(self) -> &'static str {
+                match self { $(Metric::$variant => $help,)* }
+            }
+        }
+    };
+}
+
+metrics! {
+    Connections Gauge "fanfare_connections" None, "Connections that have connected and are open.";
+    Sockets Gauge "fanfare_sockets" None, "Open sockets, also those that have not sent `connect` yet.";
+    ConnectionsClosed Counter "fanfare_connections_closed_total" Some("reason"), "Sockets closed, by reason: an error code, or `client` where the client closed.";
+    Subscriptions Gauge "fanfare_subscriptions" None, "Subscriptions of all connections.";
+    Publishes Counter "fanfare_publishes_total" Some("outcome"), "Messages that publishers offered, by outcome: `accepted`, `repeated`, or the error code.";
+    PublishSeconds Histogram "fanfare_publish_seconds" None, "From a publish's arrival to its acceptance.";
+    Deliveries Counter "fanfare_deliveries_total" None, "Messages put on the way to a subscriber.";
+    DeliverySeconds Histogram "fanfare_delivery_seconds" None, "From a message's acceptance to its fan-out on a node.";
+    Drops Counter "fanfare_drops_total" Some("reason"), "Messages that a subscriber did not get, by reason: `ephemeral_overflow`, `slow_consumer`.";
+    AppendSeconds Histogram "fanfare_append_seconds" None, "One append of a batch to the message log, commit included.";
+    AppendMessages Counter "fanfare_append_messages_total" None, "Messages appended to the log.";
+    HistoryReads Counter "fanfare_history_reads_total" Some("purpose"), "Pages read from the log, by purpose: `history`, `resume`.";
+    HttpRequests Counter "fanfare_http_requests_total" Some("status"), "HTTP requests answered, by class of status.";
+    HttpSeconds Histogram "fanfare_http_request_seconds" None, "From an HTTP request's arrival to its answer; upgrades not counted.";
+    OutboxBytes Gauge "fanfare_outbox_bytes" None, "Bytes that wait in the outboxes of all connections.";
+}
+
+impl Metric {
+    /// Adds to a counter.
+    pub fn add(self, count: u64) {
+        debug_assert!(self.kind() == Kind::Counter && self.label().is_none());
+        metrics::counter!(self.name()).increment(count);
+    }
+
+    /// Adds to a counter under its label.
+    pub fn add_labelled(self, value: &'static str, count: u64) {
+        debug_assert!(self.kind() == Kind::Counter);
+        let label = self.label().expect("a labelled metric has a label");
+        metrics::counter!(self.name(), label => value).increment(count);
+    }
+
+    /// Moves a gauge up or down.
+    pub fn shift(self, by: f64) {
+        debug_assert!(self.kind() == Kind::Gauge);
+        metrics::gauge!(self.name()).increment(by);
+    }
+
+    /// Records a duration in a histogram.
+    pub fn observe(self, elapsed: std::time::Duration) {
+        debug_assert!(self.kind() == Kind::Histogram);
+        metrics::histogram!(self.name()).record(elapsed.as_secs_f64());
+    }
+}

@@ -1,0 +1,218 @@
+//! Publishing: from a request to a message in a durable queue, the same for REST and sockets.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration, time::Instant};
+
+use async_trait::async_trait;
+use fanfare_protocol::{ChannelName, ClientName, Epoch, ErrorCode, EventName, Serial, requests::Ack, requests::Headers};
+use serde_json::value::RawValue;
+
+use crate::{
+    Clock, Refusal,
+    bus::{Broadcast, Bus},
+    grants::Grant,
+    history::Appended,
+    ids::{AppId, ConnectionId, MessageId},
+    limits::{AppLimits, Quota},
+    messages::{Envelope, Message},
+    metrics::Metric,
+    rules::Retention,
+};
+
+mod drafts;
+
+/// How long a key makes retries safe.
+pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(86_400);
+
+/// What a publisher asks for.
+#[derive(Debug)]
+pub struct NewPublish {
+    /// The channel.
+    pub channel: ChannelName,
+    /// The JSON, as sent.
+    pub data: Box<RawValue>,
+    /// The event's name.
+    pub name: Option<EventName>,
+    /// Short strings that travel with it.
+    pub headers: Option<Headers>,
+    /// On whose behalf a backend publishes.
+    pub client: Option<ClientName>,
+    /// Lowest latency, no serial, no history.
+    pub ephemeral: bool,
+    /// The connection that is to see a `skip` in its stead.
+    pub exclude: Option<ConnectionId>,
+    /// Makes retries safe.
+    pub idempotency_key: Option<String>,
+}
+
+/// A checked message that is to be appended.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// The app.
+    pub app: AppId,
+    /// The channel.
+    pub channel: ChannelName,
+    /// The message; its time is that of acceptance.
+    pub message: Message,
+    /// Whether the id was derived from an idempotency key, so that it may be stored already.
+    pub keyed: bool,
+    /// Tells the same message from another one under the same key.
+    pub fingerprint: [u8; 16],
+    /// The connection that is to see a `skip` in its stead.
+    pub exclude: Option<ConnectionId>,
+    /// How long it is kept.
+    pub retention: Retention,
+}
+
+/// The answer to a publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The message's id.
+    pub id: MessageId,
+    /// Its place, once it is known.
+    pub place: Option<(Epoch, Serial)>,
+}
+
+/// Why the queue did not take a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IntakeError {
+    /// The queue is full; nothing was accepted.
+    #[error("the queue is full")]
+    Full,
+    /// It may or may not have been accepted.
+    #[error("the queue did not confirm the message")]
+    Unconfirmed,
+    /// Another message has the same idempotency key.
+    #[error("another message has the same idempotency key")]
+    Conflict,
+    /// The app is gone.
+    #[error("the app is gone")]
+    NoApp,
+}
+
+impl From<IntakeError> for Refusal {
+    fn from(error: IntakeError) -> Self {
+        match error {
+            IntakeError::Full => Refusal::plain(ErrorCode::BacklogFull).retry_after(Duration::from_secs(1)),
+            IntakeError::Unconfirmed => Refusal::plain(ErrorCode::Unconfirmed).retry_after(Duration::from_secs(1)),
+            IntakeError::Conflict => Refusal::plain(ErrorCode::IdempotencyConflict),
+            IntakeError::NoApp => Refusal::plain(ErrorCode::NotFound),
+        }
+    }
+}
+
+/// The durable queue, as publishers see it.
+#[async_trait]
+pub trait Intake: Send + Sync {
+    /// Accepts messages durably, in the order given; one answer each. With `persisted`, answers carry the place.
+    async fn submit(&self, messages: Vec<Accepted>, ack: Ack) -> Vec<Result<Receipt, IntakeError>>;
+}
+
+/// The durable queue, as workers see it.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// The next batch, in order per channel; `None` when the queue is closed and empty.
+    async fn next(&self) -> Option<Box<dyn Batch>>;
+}
+
+/// Messages taken from the queue and not yet settled.
+#[async_trait]
+pub trait Batch: Send {
+    /// The messages, in order.
+    fn messages(&self) -> &[Accepted];
+    /// Tells whoever waits what became of each message. Called once, after the append is on disk.
+    fn answer(&mut self, outcomes: &[Appended]);
+    /// Tells whoever waits that the append failed; nothing of the batch is stored.
+    fn fail(self: Box<Self>);
+    /// Settles the batch, after it is on the bus.
+    async fn ack(self: Box<Self>);
+}
+
+/// What came of a request to publish.
+#[derive(Debug)]
+pub struct Published {
+    /// One result each, in order.
+    pub results: Vec<Result<Receipt, Refusal>>,
+    /// What is left of the app's rate.
+    pub quota: Quota,
+}
+
+/// Publishes for REST and sockets alike.
+#[derive(Clone)]
+pub struct Publisher {
+    /// The durable queue.
+    pub intake: Arc<dyn Intake>,
+    /// Where ephemeral messages go straight.
+    pub bus: Arc<dyn Bus>,
+    /// The app's rates.
+    pub limits: Arc<dyn AppLimits>,
+    /// The time of acceptance.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Publisher {
+    /// Publishes one message; the refusal is the message's own.
+    pub async fn publish_one(&self, grant: &Grant, publish: NewPublish, ack: Ack) -> Result<(Receipt, Quota), Refusal> {
+        let mut published = self.publish(grant, vec![Ok(publish)], ack).await?;
+        let receipt = published.results.pop().unwrap_or_else(|| Err(Refusal::plain(ErrorCode::Internal)))?;
+        Ok((receipt, published.quota))
+    }
+
+    /// Publishes messages in order. `Err` refuses them all: the app's rate is used up.
+    pub async fn publish(&self, grant: &Grant, wanted: Vec<Result<NewPublish, Refusal>>, ack: Ack) -> Result<Published, Refusal> {
+        let begun = Instant::now();
+        let quota = self.take_rate(grant, wanted.len())?;
+        let now = self.clock.now();
+        let mut results: Vec<Option<Result<Receipt, Refusal>>> = Vec::with_capacity(wanted.len());
+        let (mut durable, mut durable_at, mut ephemeral) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, publish) in wanted.into_iter().enumerate() {
+            match publish.and_then(|publish| drafts::draft(grant, publish, ack, now)) {
+                Ok(drafts::Draft::Durable(accepted)) => {
+                    durable_at.push(at);
+                    durable.push(accepted);
+                    results.push(None);
+                }
+                Ok(drafts::Draft::Ephemeral(envelope)) => {
+                    results.push(Some(Ok(Receipt { id: envelope.message.id.clone(), place: None })));
+                    ephemeral.push(envelope);
+                }
+                Err(refusal) => results.push(Some(Err(refusal))),
+            }
+        }
+        self.send_ephemeral(ephemeral, &mut results).await;
+        if !durable.is_empty() {
+            for (at, answer) in durable_at.into_iter().zip(self.intake.submit(durable, ack).await) {
+                results[at] = Some(answer.map_err(Refusal::from));
+            }
+        }
+        let results: Vec<_> = results.into_iter().map(|result| result.unwrap_or_else(|| Err(Refusal::plain(ErrorCode::Internal)))).collect();
+        for result in &results {
+            Metric::Publishes.add_labelled(result.as_ref().map_or_else(|refusal| refusal.code.name(), |_| "accepted"), 1);
+        }
+        Metric::PublishSeconds.observe(begun.elapsed());
+        Ok(Published { results, quota })
+    }
+
+    fn take_rate(&self, grant: &Grant, count: usize) -> Result<Quota, Refusal> {
+        let count = NonZeroU32::new(count as u32).ok_or_else(|| Refusal::new(ErrorCode::InvalidBody, "there is nothing to publish"))?;
+        self.limits.publish(&grant.profile.app.id, &grant.profile.limits, count).map_err(|exceeded| {
+            Metric::Publishes.add_labelled(ErrorCode::RateLimited.name(), u64::from(count.get()));
+            let message = format!("the app may publish {} messages a second", exceeded.limit);
+            Refusal::new(ErrorCode::RateLimited, message).retry_after(exceeded.retry_after)
+        })
+    }
+
+    async fn send_ephemeral(&self, envelopes: Vec<Envelope>, results: &mut [Option<Result<Receipt, Refusal>>]) {
+        if envelopes.is_empty() {
+            return;
+        }
+        let ids: Vec<_> = envelopes.iter().map(|envelope| envelope.message.id.clone()).collect();
+        let broadcasts = envelopes.into_iter().map(|envelope| Broadcast::Message(Arc::new(envelope))).collect();
+        if self.bus.send(broadcasts).await.is_err() {
+            for result in results.iter_mut() {
+                if matches!(result, Some(Ok(receipt)) if ids.contains(&receipt.id)) {
+                    *result = Some(Err(Refusal::plain(ErrorCode::Unavailable).retry_after(Duration::from_secs(1))));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Secrets: made from the system's randomness, compared in constant time, never printed.
+
+use rand::RngExt;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A secret of that prefix and 43 base62 characters (256 bits).
+pub fn generate(prefix: &str) -> SecretString {
+    let mut rng = rand::rng();
+    let tail: String = (0..43).map(|_| char::from(BASE62[rng.random_range(0..62)])).collect();
+    SecretString::from(format!("{prefix}{tail}"))
+}
+
+/// A short random text, for epochs.
+pub fn short_random() -> String {
+    let mut rng = rand::rng();
+    (0..10).map(|_| char::from(BASE62[rng.random_range(0..62)])).collect()
+}
+
+/// Whether two secrets are the same, in a time that does not depend on where they differ.
+pub fn same(left: &SecretString, right: &SecretString) -> bool {
+    left.expose_secret().as_bytes().ct_eq(right.expose_secret().as_bytes()).into()
+}
+
+/// The hash under which a high-entropy secret is stored (SHA-256, hex).
+pub fn fingerprint(secret: &SecretString) -> String {
+    Sha256::digest(secret.expose_secret().as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,33 @@
+//! What can go wrong in a store, by what the caller can do about it.
+
+use std::error::Error;
+
+/// A store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The engine is away or busy; the same call may succeed later.
+    #[error("the database is not available")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// Something with that identity is there already.
+    #[error("it exists already")]
+    Conflict,
+    /// What is stored cannot be read back; a person must look.
+    #[error("what is stored cannot be read: {0}")]
+    Corrupt(String),
+}
+
+impl StoreError {
+    /// A failure of the engine.
+    pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unavailable(source.into())
+    }
+}
+
+/// Which part of a list is wanted: lists are ordered by id.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// Only what comes after this id.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: u32,
+}
