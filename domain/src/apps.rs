@@ -2,7 +2,12 @@
 
 use async_trait::async_trait;
 
-use crate::{StoreError, Timestamp, stores::Page, ids::{AppId, TenantId}, secrets};
+use crate::{
+    StoreError, Timestamp,
+    ids::{AppId, TenantId},
+    secrets,
+    stores::Page,
+};
 use fanfare_protocol::Epoch;
 
 /// An app of a tenant; nothing crosses from one app to another.
@@ -25,7 +30,14 @@ pub struct App {
 impl App {
     /// A new app.
     pub fn new(tenant: TenantId, name: String, now: Timestamp) -> Self {
-        Self { id: AppId::generate(), tenant, name, enabled: true, epoch: Epoch::new(&secrets::short_random()), created_at: now }
+        Self {
+            id: AppId::generate(),
+            tenant,
+            name,
+            enabled: true,
+            epoch: Epoch::new(&secrets::short_random()),
+            created_at: now,
+        }
     }
 }
 

@@ -151,7 +151,13 @@ impl Authenticator {
         self.grant(&key, Identity::Public, Capability::default(), ErrorCode::BadKey).await
     }
 
-    async fn grant(&self, key: &Key, identity: Identity, capability: Capability, unknown: ErrorCode) -> Result<Grant, Refusal> {
+    async fn grant(
+        &self,
+        key: &Key,
+        identity: Identity,
+        capability: Capability,
+        unknown: ErrorCode,
+    ) -> Result<Grant, Refusal> {
         let profile = self.directory.app(&key.app).await?.ok_or_else(|| Refusal::plain(unknown))?;
         if !profile.app.enabled {
             return Err(Refusal::plain(ErrorCode::AppDisabled));

@@ -48,7 +48,13 @@ pub struct PreviousSecret {
 
 impl Key {
     /// A new key with a new secret.
-    pub fn mint(app: AppId, name: String, capability: Capability, expires_at: Option<Timestamp>, now: Timestamp) -> Self {
+    pub fn mint(
+        app: AppId,
+        name: String,
+        capability: Capability,
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Self {
         Self {
             id: KeyId::generate(),
             app,

@@ -77,10 +77,8 @@ pub struct NoSuchPlan {
 impl Plans {
     /// The built-in plans `default` and `unlimited`, with what the operator adds or replaces.
     pub fn new(default: &str, configured: BTreeMap<String, Limits>) -> Result<Self, NoSuchPlan> {
-        let mut named = BTreeMap::from([
-            ("default".to_owned(), Limits::default()),
-            ("unlimited".to_owned(), Limits::unlimited()),
-        ]);
+        let mut named =
+            BTreeMap::from([("default".to_owned(), Limits::default()), ("unlimited".to_owned(), Limits::unlimited())]);
         named.extend(configured);
         if !named.contains_key(default) {
             let known = named.keys().cloned().collect::<Vec<_>>().join(", ");

@@ -67,7 +67,8 @@ pub fn key_id(token: &str) -> Result<KeyId, TokenError> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(invalid(format!("the token has {} bytes; {MAX_TOKEN_BYTES} are allowed", token.len())));
     }
-    let header = jsonwebtoken::decode_header(token).map_err(|_| invalid("the token is not a JWT of a known algorithm"))?;
+    let header =
+        jsonwebtoken::decode_header(token).map_err(|_| invalid("the token is not a JWT of a known algorithm"))?;
     if header.alg != Algorithm::HS256 {
         return Err(invalid("the token is not signed with HS256, the algorithm of its key"));
     }
@@ -92,7 +93,8 @@ pub fn verify(token: &str, key: &Key, now: Timestamp) -> Result<Claims, TokenErr
         })
         .ok_or_else(|| invalid("the token's signature does not match its key"))?
         .claims;
-    let claims: WireClaims = serde_json::from_value(claims).map_err(|error| invalid(format!("the token's claims are wrong: {error}")))?;
+    let claims: WireClaims =
+        serde_json::from_value(claims).map_err(|error| invalid(format!("the token's claims are wrong: {error}")))?;
     check(claims, now)
 }
 
@@ -108,7 +110,8 @@ fn check(claims: WireClaims, now: Timestamp) -> Result<Claims, TokenError> {
     if expires_at <= now {
         return Err(TokenError::Expired);
     }
-    let client = claims.sub.map(|sub| ClientName::parse(&sub)).transpose().map_err(|bad| invalid(format!("`sub`: {bad}")))?;
+    let client =
+        claims.sub.map(|sub| ClientName::parse(&sub)).transpose().map_err(|bad| invalid(format!("`sub`: {bad}")))?;
     let info = claims.info.map(|info| serde_json::value::to_raw_value(&info).expect("a JSON value is JSON"));
     if info.as_ref().is_some_and(|info| info.get().len() > MAX_INFO_BYTES) {
         return Err(invalid(format!("`info` is larger than {MAX_INFO_BYTES} bytes")));
@@ -117,7 +120,7 @@ fn check(claims: WireClaims, now: Timestamp) -> Result<Claims, TokenError> {
 }
 
 fn time(seconds: f64) -> Option<Timestamp> {
-    (seconds.is_finite() && (0.0..1e12).contains(&seconds)).then(|| Timestamp((seconds * 1_000.0) as u64))
+    (seconds.is_finite() && (0.0..1e12).contains(&seconds)).then_some(Timestamp((seconds * 1_000.0) as u64))
 }
 
 /// What a backend asks a token for.

@@ -1,1 +1,166 @@
+//! The gateway: clients' sockets, one actor each, and the fan-out of messages to them.
 
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use actix_web::web::ServiceConfig;
+use fanfare_domain::{
+    Clock, bus::Bus, connections::ConnectionConfig, directory::Directory, grants::Authenticator, history::MessageLog,
+    limits::AppLimits, publishing::Publisher,
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, watch};
+
+mod accept;
+mod echo;
+mod hub;
+mod sockets;
+mod wire;
+
+use hub::Hub;
+
+/// What the gateway needs of the rest.
+#[derive(Clone)]
+pub struct GatewayPorts {
+    /// Turns credentials into grants.
+    pub authenticator: Authenticator,
+    /// Publishes what clients publish.
+    pub publisher: Publisher,
+    /// History, for resumes and pages.
+    pub log: Arc<dyn MessageLog>,
+    /// Where messages come from.
+    pub bus: Arc<dyn Bus>,
+    /// Quotas of connections.
+    pub limits: Arc<dyn AppLimits>,
+    /// Apps and their rules.
+    pub directory: Arc<dyn Directory>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How the gateway behaves.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewayConfig {
+    /// Heartbeats and the time that `connect` may take.
+    pub connection: ConnectionConfig,
+    /// Opens `GET /test/echo`, which echoes every message; for test suites of WebSocket servers.
+    #[serde(skip)]
+    pub test_endpoints: bool,
+}
+
+/// The gateway of one process; each of its threads has a hub of its own.
+#[derive(Clone)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+/// What the threads of a gateway share.
+struct Shared {
+    config: GatewayConfig,
+    ports: GatewayPorts,
+    sockets: AtomicUsize,
+    socket_closed: Notify,
+    draining: AtomicBool,
+    drain: watch::Sender<bool>,
+}
+
+/// How long a drain waits for sockets to close.
+const DRAIN_WAIT: Duration = Duration::from_secs(3);
+/// How long the kernel keeps a connection whose peer takes nothing.
+const UNSENT_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Gateway {
+    /// A gateway over these ports.
+    pub fn new(config: GatewayConfig, ports: GatewayPorts) -> Self {
+        let shared = Shared {
+            config,
+            ports,
+            sockets: AtomicUsize::new(0),
+            socket_closed: Notify::new(),
+            draining: AtomicBool::new(false),
+            drain: watch::Sender::new(false),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The gateway's routes with a new hub; called once on each thread that serves.
+    pub fn routes(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
+        let hub = Hub::start(self.clone());
+        let test_endpoints = self.shared.config.test_endpoints;
+        move |services| {
+            services.app_data(hub).service(accept::connect);
+            if test_endpoints {
+                services.service(echo::echo);
+            }
+        }
+    }
+
+    /// Refuses new sockets, tells the open ones to reconnect, and waits until they are closed, for a few seconds at most.
+    pub async fn drain(&self) {
+        self.shared.draining.store(true, Ordering::SeqCst);
+        self.shared.drain.send_replace(true);
+        let closed = async {
+            loop {
+                let notified = self.shared.socket_closed.notified();
+                if self.shared.sockets.load(Ordering::SeqCst) == 0 {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        if tokio::time::timeout(DRAIN_WAIT, closed).await.is_err() {
+            let left = self.shared.sockets.load(Ordering::SeqCst);
+            tracing::warn!(sockets = left, "Sockets were still open at the end of the drain");
+        }
+    }
+
+    fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::SeqCst)
+    }
+
+    fn ports(&self) -> &GatewayPorts {
+        &self.shared.ports
+    }
+
+    fn config(&self) -> &GatewayConfig {
+        &self.shared.config
+    }
+}
+
+/// A socket's entry in its gateway's count, taken out when dropped.
+struct SocketCount(Gateway);
+
+impl SocketCount {
+    fn new(gateway: &Gateway) -> Self {
+        gateway.shared.sockets.fetch_add(1, Ordering::SeqCst);
+        fanfare_domain::metrics::Metric::Sockets.shift(1.0);
+        Self(gateway.clone())
+    }
+}
+
+impl Drop for SocketCount {
+    fn drop(&mut self) {
+        fanfare_domain::metrics::Metric::Sockets.shift(-1.0);
+        if self.0.shared.sockets.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.shared.socket_closed.notify_waiters();
+        }
+    }
+}
+
+/// Tunes an accepted TCP connection: no delay, and an end to peers that take nothing. For `HttpServer::on_connect`.
+pub fn tune(io: &dyn Any) {
+    if let Some(stream) = io.downcast_ref::<actix_rt::net::TcpStream>() {
+        let socket = socket2::SockRef::from(stream);
+        let tuned = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_user_timeout(Some(UNSENT_TIMEOUT)));
+        if let Err(error) = tuned {
+            tracing::debug!(%error, "A connection could not be tuned");
+        }
+    }
+}

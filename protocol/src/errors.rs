@@ -137,6 +137,38 @@ pub struct WireError {
     pub retry_after_ms: Option<u64>,
 }
 
+/// An error as HTTP carries it, without what only the HTTP layer knows (RFC 9457).
+#[derive(Debug, Clone, Serialize)]
+pub struct Problem<'a> {
+    /// The address of the code's row in the server's own error table.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The code's title.
+    pub title: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// The stable code.
+    pub code: &'static str,
+    /// What happened this time.
+    pub detail: &'a str,
+    /// What to do about it.
+    pub remedy: &'static str,
+}
+
+impl<'a> Problem<'a> {
+    /// The problem of a code, with what happened.
+    pub fn new(code: ErrorCode, detail: &'a str) -> Self {
+        let row = code.row();
+        let kind = format!("/errors#{}", row.name);
+        Self { kind, title: row.title, status: row.status, code: row.name, detail, remedy: row.remedy }
+    }
+
+    /// The problem as JSON.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a problem has string keys")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -136,7 +136,10 @@ fn check_namespace(text: &str) -> Result<(), BadName> {
         return Err(BadName::new("namespace", format!("has {} bytes; 1 to 200 are allowed", text.len())));
     }
     if text.bytes().any(|byte| byte == b':' || !is_channel_byte(byte)) {
-        return Err(BadName::new("namespace", "has a character that is not allowed in what stands before a channel's first `:`"));
+        return Err(BadName::new(
+            "namespace",
+            "has a character that is not allowed in what stands before a channel's first `:`",
+        ));
     }
     Ok(())
 }

@@ -216,8 +216,8 @@ type Field<T> = Result<T, Refused>;
 impl Incoming {
     /// Reads one text frame.
     pub fn parse(text: &str) -> Result<Incoming, Unreadable> {
-        let fields: Fields<'_> =
-            serde_json::from_str(text).map_err(|error| Unreadable::Malformed(format!("not one JSON object: {error}")))?;
+        let fields: Fields<'_> = serde_json::from_str(text)
+            .map_err(|error| Unreadable::Malformed(format!("not one JSON object: {error}")))?;
         let op: Option<String> = fields.op.and_then(|raw| serde_json::from_str(raw.get()).ok());
         if op.as_deref() == Some("pong") {
             return Ok(Incoming::Pong);
@@ -226,7 +226,9 @@ impl Incoming {
             .id
             .and_then(|raw| serde_json::from_str::<u32>(raw.get()).ok())
             .filter(|id| (1..=i32::MAX as u32).contains(id))
-            .ok_or_else(|| Unreadable::Malformed("a request needs an `id`, a whole number from 1 to 2147483647".into()))?;
+            .ok_or_else(|| {
+                Unreadable::Malformed("a request needs an `id`, a whole number from 1 to 2147483647".into())
+            })?;
         let request = match op.as_deref() {
             None => Err(Refused(ErrorCode::BadRequest, "a request needs an `op`, a string".into())),
             Some("connect") => fields.connect(),
@@ -237,9 +239,11 @@ impl Incoming {
             Some("token") => required(fields.token, "token").map(|token| Request::Token { token }),
             Some(other) => Err(Refused(ErrorCode::BadRequest, format!("there is no op `{}`", brief(other)))),
         };
-        request
-            .map(|request| Incoming::Request { id, request })
-            .map_err(|Refused(code, message)| Unreadable::Refused { id, code, message })
+        request.map(|request| Incoming::Request { id, request }).map_err(|Refused(code, message)| Unreadable::Refused {
+            id,
+            code,
+            message,
+        })
     }
 }
 
@@ -360,7 +364,17 @@ mod tests {
 
     #[test]
     fn what_has_no_usable_id_is_malformed() {
-        for text in ["", "[]", "{", "nul", r#"{"op":"subscribe"}"#, r#"{"id":0,"op":"x"}"#, r#"{"id":2147483648,"op":"x"}"#, r#"{"id":1.5}"#, r#"{"id":1,"id":2}"#] {
+        for text in [
+            "",
+            "[]",
+            "{",
+            "nul",
+            r#"{"op":"subscribe"}"#,
+            r#"{"id":0,"op":"x"}"#,
+            r#"{"id":2147483648,"op":"x"}"#,
+            r#"{"id":1.5}"#,
+            r#"{"id":1,"id":2}"#,
+        ] {
             assert!(matches!(Incoming::parse(text), Err(Unreadable::Malformed(_))), "{text}");
         }
     }
@@ -370,9 +384,15 @@ mod tests {
         assert_eq!(refused(r##"{"id":1,"op":"subscribe","channel":"#x"}"##), (1, ErrorCode::BadChannel));
         assert_eq!(refused(r#"{"id":1,"op":"dance"}"#), (1, ErrorCode::BadRequest));
         assert_eq!(refused(r#"{"id":1}"#), (1, ErrorCode::BadRequest));
-        assert_eq!(refused(r#"{"id":1,"op":"subscribe","channel":"a","since":{"serial":1}}"#), (1, ErrorCode::BadRequest));
+        assert_eq!(
+            refused(r#"{"id":1,"op":"subscribe","channel":"a","since":{"serial":1}}"#),
+            (1, ErrorCode::BadRequest)
+        );
         assert_eq!(refused(r#"{"id":1,"op":"history","channel":"a","limit":1001}"#), (1, ErrorCode::BadRequest));
-        assert_eq!(refused(r#"{"id":1,"op":"subscribe","channel":"a","rewind":{"messages":1,"seconds":2}}"#), (1, ErrorCode::BadRequest));
+        assert_eq!(
+            refused(r#"{"id":1,"op":"subscribe","channel":"a","rewind":{"messages":1,"seconds":2}}"#),
+            (1, ErrorCode::BadRequest)
+        );
     }
 
     #[test]

@@ -134,7 +134,12 @@ pub trait Accounts: Send + Sync {
     /// A user by email address.
     async fn user_by_email(&self, email: &Email) -> Result<Option<User>, StoreError>;
     /// Replaces a user's password hash and ends all their sessions but `keep`.
-    async fn set_password(&self, user: &UserId, password_hash: &SecretString, keep: &SessionId) -> Result<(), StoreError>;
+    async fn set_password(
+        &self,
+        user: &UserId,
+        password_hash: &SecretString,
+        keep: &SessionId,
+    ) -> Result<(), StoreError>;
     /// A tenant by id.
     async fn tenant(&self, tenant: &TenantId) -> Result<Option<Tenant>, StoreError>;
     /// Writes back a tenant's name; whether it was there.

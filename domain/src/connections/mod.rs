@@ -1,1 +1,328 @@
 //! Connections: the state machine of one client's socket, free of clocks, sockets and waiting.
+//!
+//! `apply(command, now)` takes what happened and gives back what is to be done, in order. Every request is answered
+//! exactly once: at once, or when the command that completes it arrives. The invariants are held to by a property test.
+
+use std::time::Duration;
+
+use fanfare_protocol::{ChannelName, ErrorCode, requests::Range, requests::Start};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Refusal, Timestamp,
+    directory::AppProfile,
+    grants::Grant,
+    history::HistoryPage,
+    ids::ConnectionId,
+    publishing::{NewPublish, Receipt},
+};
+
+mod heartbeat;
+mod requests;
+mod subscriptions;
+mod tokens;
+
+use heartbeat::Heartbeat;
+use subscriptions::Subscriptions;
+
+/// How connections are kept alive and how long they may take.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectionConfig {
+    /// A connection that is silent for this long is pinged.
+    #[serde(with = "humantime_serde")]
+    pub ping_interval: Duration,
+    /// A pinged connection that stays silent for this long is closed as `no_pong`.
+    #[serde(with = "humantime_serde")]
+    pub pong_timeout: Duration,
+    /// A socket that has not sent `connect` for this long is closed as `connect_timeout`.
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+}
+
+impl Default for ConnectionConfig {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(25),
+            pong_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Command {
+    /// A whole text message arrived.
+    Text(String),
+    /// A text message arrived while the connection's rate was used up.
+    TooFast {
+        /// The message.
+        text: String,
+        /// When the next one would be admitted.
+        retry_after: Duration,
+    },
+    /// A binary message arrived.
+    Binary,
+    /// A control frame arrived, which counts as life.
+    Heard,
+    /// The credentials of `connect` were looked at.
+    Authenticated(Result<Grant, Refusal>),
+    /// A fresh token was looked at.
+    Refreshed {
+        /// The request.
+        id: u32,
+        /// What it grants.
+        outcome: Result<Grant, Refusal>,
+    },
+    /// The place where a subscription is to start was looked up.
+    Located {
+        /// The request.
+        id: u32,
+        /// The channel.
+        channel: ChannelName,
+        /// Where it starts.
+        outcome: Result<Located, Refusal>,
+    },
+    /// A publish was answered.
+    Published {
+        /// The request.
+        id: u32,
+        /// Whether the answer is to carry the place.
+        with_place: bool,
+        /// What came of it.
+        outcome: Result<Receipt, Refusal>,
+    },
+    /// A page of history was read.
+    HistoryRead {
+        /// The request.
+        id: u32,
+        /// The page.
+        outcome: Result<HistoryPage, Refusal>,
+    },
+    /// The app was changed; what it no longer allows ends.
+    AppChanged(Result<std::sync::Arc<AppProfile>, Refusal>),
+    /// The server ends the connection, for a reason that stands outside of it.
+    End(Refusal),
+    /// The node is shutting down: say so, then close.
+    Drain,
+    /// A deadline passed.
+    Tick,
+}
+
+/// Where a subscription starts, as its answer tells.
+#[derive(Debug, Clone)]
+pub struct Located {
+    /// What the client is told.
+    pub answer: fanfare_protocol::events::Subscribed,
+    /// The serial after which delivery begins.
+    pub position: fanfare_protocol::Serial,
+}
+
+/// What is to be done, in the order given.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send a text message.
+    Send(String),
+    /// Look at credentials, take a place among the app's connections, and come back with [`Command::Authenticated`].
+    Authenticate(Credential),
+    /// Look at a fresh token and come back with [`Command::Refreshed`].
+    Refresh {
+        /// The request.
+        id: u32,
+        /// The token.
+        token: String,
+    },
+    /// Find where a subscription starts and come back with [`Command::Located`].
+    Locate {
+        /// The request.
+        id: u32,
+        /// The channel.
+        channel: ChannelName,
+        /// Where it is to start.
+        start: Start,
+    },
+    /// Begin to deliver a channel after a position.
+    Deliver {
+        /// The channel.
+        channel: ChannelName,
+        /// The position.
+        located: Located,
+    },
+    /// Stop delivering a channel.
+    Stop(ChannelName),
+    /// Publish and come back with [`Command::Published`].
+    Publish {
+        /// The request.
+        id: u32,
+        /// The message.
+        publish: Box<NewPublish>,
+        /// What the answer waits for.
+        ack: fanfare_protocol::requests::Ack,
+    },
+    /// Read a page and come back with [`Command::HistoryRead`].
+    ReadHistory {
+        /// The request.
+        id: u32,
+        /// The channel.
+        channel: ChannelName,
+        /// Which page.
+        range: Range,
+        /// How many items at most.
+        limit: u32,
+    },
+    /// Deliver nothing until [`Effect::Resume`]; positions stay.
+    Hold,
+    /// Deliver again, from where each subscription stands.
+    Resume,
+    /// Close with the code's close code; nothing is sent after it.
+    Close(ErrorCode),
+}
+
+/// What a `connect` brings.
+#[derive(Debug)]
+pub enum Credential {
+    /// A JWT, and the app that it must be of, if named.
+    Token {
+        /// The token.
+        token: String,
+        /// The app.
+        app: Option<String>,
+    },
+    /// A key's id: public channels only.
+    PublicKey(String),
+}
+
+/// What comes of commands: effects, collected in order.
+type Effects = Vec<Effect>;
+
+/// One client's connection.
+#[derive(Debug)]
+pub struct Connection {
+    id: ConnectionId,
+    heartbeat: Heartbeat,
+    bearer: Option<String>,
+    phase: Phase,
+    strikes: u32,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Nothing but `connect` is taken.
+    Fresh,
+    /// Credentials are being looked at; what comes meanwhile waits.
+    Connecting { id: u32, waiting: Vec<String> },
+    /// Everything is taken.
+    Open(Box<Open>),
+    /// Nothing is taken any more.
+    Closed,
+}
+
+/// What an open connection holds.
+#[derive(Debug)]
+struct Open {
+    grant: Grant,
+    subscriptions: Subscriptions,
+    token: tokens::TokenWatch,
+}
+
+/// Messages that may wait while credentials are looked at.
+const MAX_WAITING: usize = 64;
+
+impl Connection {
+    /// A connection whose socket has just opened; `bearer` is the token of the handshake's `Authorization`, if it had one.
+    pub fn new(id: ConnectionId, config: &ConnectionConfig, bearer: Option<String>, now: Timestamp) -> Self {
+        Self { id, heartbeat: Heartbeat::new(config, now), bearer, phase: Phase::Fresh, strikes: 0 }
+    }
+
+    /// Takes what happened and says what is to be done.
+    pub fn apply(&mut self, command: Command, now: Timestamp) -> Effects {
+        let mut effects = Vec::new();
+        if matches!(self.phase, Phase::Closed) {
+            return effects;
+        }
+        match command {
+            Command::Text(text) => {
+                self.strikes = self.strikes.saturating_sub(1);
+                self.heartbeat.heard(now);
+                self.text(text, now, &mut effects);
+            }
+            Command::TooFast { text, retry_after } => {
+                self.heartbeat.heard(now);
+                self.too_fast(&text, retry_after, &mut effects);
+            }
+            Command::Binary => self.close(&Refusal::plain(ErrorCode::BinaryFrame), &mut effects),
+            Command::Heard => self.heartbeat.heard(now),
+            Command::Authenticated(outcome) => self.authenticated(outcome, now, &mut effects),
+            Command::Refreshed { id, outcome } => self.refreshed(id, outcome, now, &mut effects),
+            Command::Located { id, channel, outcome } => self.located(id, channel, outcome, &mut effects),
+            Command::Published { id, with_place, outcome } => {
+                requests::published(id, with_place, outcome, &mut effects)
+            }
+            Command::HistoryRead { id, outcome } => requests::history_read(id, outcome, &mut effects),
+            Command::AppChanged(outcome) => self.app_changed(outcome, &mut effects),
+            Command::End(refusal) => self.close(&refusal, &mut effects),
+            Command::Drain => self.drain(&mut effects),
+            Command::Tick => self.tick(now, &mut effects),
+        }
+        effects
+    }
+
+    /// When [`Command::Tick`] is due next; `None` when closed.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Closed => None,
+            Phase::Fresh | Phase::Connecting { .. } => Some(self.heartbeat.connect_deadline()),
+            Phase::Open(open) => {
+                let heartbeat = self.heartbeat.deadline();
+                Some(open.token.deadline().map_or(heartbeat, |token| token.min(heartbeat)))
+            }
+        }
+    }
+
+    /// Whether it was closed by the machine.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// The grant of an open connection.
+    pub fn grant(&self) -> Option<&Grant> {
+        match &self.phase {
+            Phase::Open(open) => Some(&open.grant),
+            _ => None,
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp, effects: &mut Effects) {
+        let Phase::Open(open) = &mut self.phase else {
+            if self.heartbeat.connect_deadline() <= now {
+                self.close(&Refusal::plain(ErrorCode::ConnectTimeout), effects);
+            }
+            return;
+        };
+        if open.token.tick(now, effects) == tokens::Verdict::Over {
+            return self.close(&Refusal::plain(ErrorCode::TokenExpired), effects);
+        }
+        if self.heartbeat.tick(now, effects) == heartbeat::Verdict::Silent {
+            self.close(&Refusal::plain(ErrorCode::NoPong), effects);
+        }
+    }
+
+    fn drain(&mut self, effects: &mut Effects) {
+        let reconnect =
+            fanfare_protocol::events::Event::Reconnect { after_ms: 0, reason: ErrorCode::Draining.name().into() };
+        effects.push(Effect::Send(fanfare_protocol::events::event_text(&reconnect)));
+        self.close(&Refusal::plain(ErrorCode::Draining), effects);
+    }
+
+    /// Says why, then closes.
+    fn close(&mut self, refusal: &Refusal, effects: &mut Effects) {
+        let event = fanfare_protocol::events::Event::Error { error: refusal.to_wire() };
+        effects.push(Effect::Send(fanfare_protocol::events::event_text(&event)));
+        effects.push(Effect::Close(refusal.code));
+        self.phase = Phase::Closed;
+    }
+}
+
+#[cfg(test)]
+mod tests;

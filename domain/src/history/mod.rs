@@ -81,7 +81,14 @@ pub trait MessageLog: Send + Sync {
     /// Where a channel stands; `None` if the app is gone.
     async fn head(&self, app: &AppId, channel: &ChannelName) -> Result<Option<Head>, StoreError>;
     /// Reads a page of at most `limit` messages and [`PAGE_BYTES`]; `None` if the app is gone.
-    async fn read(&self, app: &AppId, channel: &ChannelName, range: Range, limit: u32, visible: Visible) -> Result<Option<HistoryPage>, StoreError>;
+    async fn read(
+        &self,
+        app: &AppId,
+        channel: &ChannelName,
+        range: Range,
+        limit: u32,
+        visible: Visible,
+    ) -> Result<Option<HistoryPage>, StoreError>;
     /// Removes at most `limit` messages that nobody can need any more; how many there were.
     async fn sweep(&self, now: Timestamp, limit: u32) -> Result<usize, StoreError>;
 }

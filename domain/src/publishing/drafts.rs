@@ -33,7 +33,9 @@ pub(super) fn draft(grant: &Grant, publish: NewPublish, ack: Ack, now: Timestamp
     check_key(publish.idempotency_key.as_deref())?;
     let client = match &grant.identity {
         Identity::Backend => publish.client.clone(),
-        Identity::Client(identity) if publish.client.is_none() || publish.client == identity.client => identity.client.clone(),
+        Identity::Client(identity) if publish.client.is_none() || publish.client == identity.client => {
+            identity.client.clone()
+        }
         Identity::Client(_) | Identity::Public => {
             return Err(Refusal::new(ErrorCode::Forbidden, "only an API key may publish on a client's behalf"));
         }
@@ -56,10 +58,17 @@ pub(super) fn draft(grant: &Grant, publish: NewPublish, ack: Ack, now: Timestamp
             exclude: publish.exclude,
             retention,
         })),
-        _ if ack == Ack::Persisted => {
-            Err(Refusal::new(ErrorCode::HistoryOff, format!("a message to `{}` without history cannot be persisted", publish.channel)))
-        }
-        _ => Ok(Draft::Ephemeral(Envelope { app, channel: publish.channel, place: None, exclude: publish.exclude, message })),
+        _ if ack == Ack::Persisted => Err(Refusal::new(
+            ErrorCode::HistoryOff,
+            format!("a message to `{}` without history cannot be persisted", publish.channel),
+        )),
+        _ => Ok(Draft::Ephemeral(Envelope {
+            app,
+            channel: publish.channel,
+            place: None,
+            exclude: publish.exclude,
+            message,
+        })),
     }
 }
 
@@ -73,21 +82,24 @@ fn check_size(size: usize, limit: usize) -> Result<(), Refusal> {
 fn check_headers(headers: Option<&Headers>) -> Result<(), Refusal> {
     let Some(headers) = headers else { return Ok(()) };
     let fits = headers.len() <= MAX_HEADERS
-        && headers
-            .iter()
-            .all(|(name, value)| (1..=MAX_HEADER_NAME_BYTES).contains(&name.len()) && value.len() <= MAX_HEADER_VALUE_BYTES);
+        && headers.iter().all(|(name, value)| {
+            (1..=MAX_HEADER_NAME_BYTES).contains(&name.len()) && value.len() <= MAX_HEADER_VALUE_BYTES
+        });
     if fits {
         return Ok(());
     }
-    let allowed = format!("{MAX_HEADERS} headers, names of 1 to {MAX_HEADER_NAME_BYTES} bytes, values of {MAX_HEADER_VALUE_BYTES} bytes");
+    let allowed = format!(
+        "{MAX_HEADERS} headers, names of 1 to {MAX_HEADER_NAME_BYTES} bytes, values of {MAX_HEADER_VALUE_BYTES} bytes"
+    );
     Err(Refusal::new(ErrorCode::InvalidBody, format!("`headers` is too large: {allowed} are allowed")))
 }
 
 fn check_key(key: Option<&str>) -> Result<(), Refusal> {
     match key {
-        Some(key) if !(1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()) => {
-            Err(Refusal::new(ErrorCode::InvalidBody, format!("an idempotency key has 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes")))
-        }
+        Some(key) if !(1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()) => Err(Refusal::new(
+            ErrorCode::InvalidBody,
+            format!("an idempotency key has 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes"),
+        )),
         _ => Ok(()),
     }
 }

@@ -3,7 +3,9 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration, time::Instant};
 
 use async_trait::async_trait;
-use fanfare_protocol::{ChannelName, ClientName, Epoch, ErrorCode, EventName, Serial, requests::Ack, requests::Headers};
+use fanfare_protocol::{
+    ChannelName, ClientName, Epoch, ErrorCode, EventName, Serial, requests::Ack, requests::Headers,
+};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -158,7 +160,12 @@ impl Publisher {
     }
 
     /// Publishes messages in order. `Err` refuses them all: the app's rate is used up.
-    pub async fn publish(&self, grant: &Grant, wanted: Vec<Result<NewPublish, Refusal>>, ack: Ack) -> Result<Published, Refusal> {
+    pub async fn publish(
+        &self,
+        grant: &Grant,
+        wanted: Vec<Result<NewPublish, Refusal>>,
+        ack: Ack,
+    ) -> Result<Published, Refusal> {
         let begun = Instant::now();
         let quota = self.take_rate(grant, wanted.len())?;
         let now = self.clock.now();
@@ -184,16 +191,21 @@ impl Publisher {
                 results[at] = Some(answer.map_err(Refusal::from));
             }
         }
-        let results: Vec<_> = results.into_iter().map(|result| result.unwrap_or_else(|| Err(Refusal::plain(ErrorCode::Internal)))).collect();
+        let results: Vec<_> = results
+            .into_iter()
+            .map(|result| result.unwrap_or_else(|| Err(Refusal::plain(ErrorCode::Internal))))
+            .collect();
         for result in &results {
-            Metric::Publishes.add_labelled(result.as_ref().map_or_else(|refusal| refusal.code.name(), |_| "accepted"), 1);
+            Metric::Publishes
+                .add_labelled(result.as_ref().map_or_else(|refusal| refusal.code.name(), |_| "accepted"), 1);
         }
         Metric::PublishSeconds.observe(begun.elapsed());
         Ok(Published { results, quota })
     }
 
     fn take_rate(&self, grant: &Grant, count: usize) -> Result<Quota, Refusal> {
-        let count = NonZeroU32::new(count as u32).ok_or_else(|| Refusal::new(ErrorCode::InvalidBody, "there is nothing to publish"))?;
+        let count = NonZeroU32::new(count as u32)
+            .ok_or_else(|| Refusal::new(ErrorCode::InvalidBody, "there is nothing to publish"))?;
         self.limits.publish(&grant.profile.app.id, &grant.profile.limits, count).map_err(|exceeded| {
             Metric::Publishes.add_labelled(ErrorCode::RateLimited.name(), u64::from(count.get()));
             let message = format!("the app may publish {} messages a second", exceeded.limit);

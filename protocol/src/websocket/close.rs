@@ -25,10 +25,7 @@ impl Close {
             return Err(Violation::Protocol("a close code that may not be sent"));
         }
         let reason = str::from_utf8(reason).map_err(|_| Violation::InvalidUtf8)?;
-        Ok(Some(Close {
-            code,
-            reason: reason.to_owned(),
-        }))
+        Ok(Some(Close { code, reason: reason.to_owned() }))
     }
 }
 

@@ -31,12 +31,7 @@ enum State {
 impl Decoder {
     /// A decoder for one connection, which refuses messages of more than `max_message_bytes`.
     pub fn new(max_message_bytes: usize) -> Self {
-        Decoder {
-            max_message_bytes,
-            state: State::InHeader(Header::default()),
-            message: None,
-            control: Vec::new(),
-        }
+        Decoder { max_message_bytes, state: State::InHeader(Header::default()), message: None, control: Vec::new() }
     }
 
     /// Takes what it can from `input` (which it advances, and unmasks in place) and returns the
@@ -85,10 +80,7 @@ impl Decoder {
     }
 
     fn context(&self) -> Context {
-        Context {
-            limit: self.max_message_bytes,
-            in_progress: self.message.as_ref().map(Message::len),
-        }
+        Context { limit: self.max_message_bytes, in_progress: self.message.as_ref().map(Message::len) }
     }
 
     fn begin(&mut self, frame: Frame) {

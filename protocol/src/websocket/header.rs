@@ -67,11 +67,7 @@ pub(super) struct Header {
 impl Header {
     /// Takes octets from `input` until the header is whole. Each is judged as it is taken, so what
     /// can be refused is refused before the octet after it.
-    pub(super) fn take(
-        &mut self,
-        input: &mut BytesMut,
-        context: Context,
-    ) -> Result<Option<Frame>, Violation> {
+    pub(super) fn take(&mut self, input: &mut BytesMut, context: Context) -> Result<Option<Frame>, Violation> {
         let mut frame = None;
         let mut taken = 0;
         while let (None, Some(octet)) = (frame, input.get(taken)) {
@@ -98,10 +94,7 @@ impl Header {
         if held == length_end {
             self.judge_length(context)?;
         }
-        let key = self
-            .octets
-            .get(length_end..held)
-            .and_then(<[u8]>::first_chunk);
+        let key = self.octets.get(length_end..held).and_then(<[u8]>::first_chunk);
         key.map(|key| self.frame(*key)).transpose()
     }
 
@@ -115,9 +108,7 @@ impl Header {
             (Opcode::Text | Opcode::Binary, Some(_)) => {
                 Err(Violation::Protocol("a new message inside a fragmented one"))
             }
-            (opcode, _) if opcode.is_control() && !self.fin() => {
-                Err(Violation::Protocol("a fragmented control frame"))
-            }
+            (opcode, _) if opcode.is_control() && !self.fin() => Err(Violation::Protocol("a fragmented control frame")),
             _ => Ok(()),
         }
     }
@@ -128,9 +119,7 @@ impl Header {
             return Err(Violation::Protocol("a client's frame must be masked"));
         }
         if Opcode::read(self.octets[0])?.is_control() && self.short_length() > 125 {
-            return Err(Violation::Protocol(
-                "a control frame of more than 125 bytes",
-            ));
+            return Err(Violation::Protocol("a control frame of more than 125 bytes"));
         }
         Ok(())
     }
@@ -144,9 +133,7 @@ impl Header {
             _ => 0,
         };
         if length < least {
-            return Err(Violation::Protocol(
-                "a length that is not in its shortest form",
-            ));
+            return Err(Violation::Protocol("a length that is not in its shortest form"));
         }
         if length >> 63 != 0 {
             return Err(Violation::Protocol("a length with its top bit set"));
@@ -190,9 +177,7 @@ impl Header {
     fn length(&self) -> u64 {
         match self.short_length() {
             0..126 => u64::from(self.short_length()),
-            _ => self.octets[2..self.length_end()]
-                .iter()
-                .fold(0, |length, octet| length << 8 | u64::from(*octet)),
+            _ => self.octets[2..self.length_end()].iter().fold(0, |length, octet| length << 8 | u64::from(*octet)),
         }
     }
 }

@@ -32,11 +32,7 @@ mod tests {
     fn any_cut_of_a_payload_unmasks_as_the_rfc_defines_it() {
         let key = [0x37, 0xfa, 0x21, 0x3d];
         let masked: Vec<u8> = (0..61).collect();
-        let expected: Vec<u8> = masked
-            .iter()
-            .enumerate()
-            .map(|(i, octet)| octet ^ key[i % 4])
-            .collect();
+        let expected: Vec<u8> = masked.iter().enumerate().map(|(i, octet)| octet ^ key[i % 4]).collect();
         for cut in 0..=masked.len() {
             let mut octets = masked.clone();
             let mut mask = Mask::new(key);

@@ -54,9 +54,5 @@ impl Message {
 /// never past `limit`. It follows what arrived and not what a header announced, so that a header
 /// alone costs no memory.
 pub(super) fn growth(held: usize, spare: usize, arriving: usize, limit: usize) -> usize {
-    if arriving <= spare {
-        0
-    } else {
-        arriving.max(held).min(limit - held)
-    }
+    if arriving <= spare { 0 } else { arriving.max(held).min(limit - held) }
 }

@@ -27,8 +27,7 @@ impl Text {
         let held = self.complete.len();
         let arriving = usize::from(self.sequence_len) + octets.len();
         let spare = self.complete.capacity() - held;
-        self.complete
-            .reserve_exact(growth(held, spare, arriving, limit));
+        self.complete.reserve_exact(growth(held, spare, arriving, limit));
 
         while self.sequence_len > 0
             && let Some((octet, rest)) = octets.split_first()
@@ -38,8 +37,7 @@ impl Text {
         }
         let (whole, cut) = split_whole(octets)?;
         self.complete.push_str(whole);
-        cut.iter()
-            .try_for_each(|octet| self.continue_sequence(*octet))
+        cut.iter().try_for_each(|octet| self.continue_sequence(*octet))
     }
 
     pub(super) fn finish(self) -> Result<String, Violation> {

@@ -47,10 +47,7 @@ fn mixed() -> (Vec<u8>, Vec<Inbound>) {
         binary(&large),
         binary([&[1][..], &[2; 126]].concat()),
         text(&long),
-        Inbound::Close(Some(super::super::Close {
-            code: 4000,
-            reason: "ß".to_owned(),
-        })),
+        Inbound::Close(Some(super::super::Close { code: 4000, reason: "ß".to_owned() })),
     ];
     (stream, expected)
 }

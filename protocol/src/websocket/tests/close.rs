@@ -8,20 +8,12 @@ fn close(code: u16, reason: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 fn closed(code: u16, reason: &str) -> Inbound {
-    Inbound::Close(Some(Close {
-        code,
-        reason: reason.to_owned(),
-    }))
+    Inbound::Close(Some(Close { code, reason: reason.to_owned() }))
 }
 
 #[test]
 fn nothing_is_decoded_after_a_close() {
-    for after in [
-        frame(FIN | TEXT, "late"),
-        frame(FIN | PING, ""),
-        close(1000, ""),
-        vec![0xff],
-    ] {
+    for after in [frame(FIN | TEXT, "late"), frame(FIN | PING, ""), close(1000, ""), vec![0xff]] {
         let mut decoder = Decoder::new(LIMIT);
         let mut input = BytesMut::from(&[close(1000, "bye"), after].concat()[..]);
         assert_eq!(decoder.decode(&mut input), Ok(Some(closed(1000, "bye"))));
@@ -32,10 +24,7 @@ fn nothing_is_decoded_after_a_close() {
 
 #[test]
 fn a_message_before_a_close_is_delivered() {
-    assert_decodes(
-        &[frame(FIN | TEXT, "Hello"), close(1000, "")].concat(),
-        [text("Hello"), closed(1000, "")],
-    );
+    assert_decodes(&[frame(FIN | TEXT, "Hello"), close(1000, "")].concat(), [text("Hello"), closed(1000, "")]);
 }
 
 #[test]
@@ -63,10 +52,7 @@ fn a_close_with_a_reason_of_124_octets_is_refused() {
 #[test]
 fn a_close_reason_that_is_not_utf8_is_refused() {
     for reason in [&b"\xce\xba\xed\xa0\x80edited"[..], b"cut \xe2\x82", b"\xff"] {
-        assert_eq!(
-            decode(&close(1000, reason)),
-            (vec![], Some(Violation::InvalidUtf8))
-        );
+        assert_eq!(decode(&close(1000, reason)), (vec![], Some(Violation::InvalidUtf8)));
     }
 }
 

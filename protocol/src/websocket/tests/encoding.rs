@@ -1,8 +1,6 @@
 //! The frames of the server.
 
-use super::super::{
-    binary_frame, close_frame, empty_close_frame, ping_frame, pong_frame, text_frame,
-};
+use super::super::{binary_frame, close_frame, empty_close_frame, ping_frame, pong_frame, text_frame};
 use super::*;
 
 #[test]
@@ -35,14 +33,8 @@ fn lengths_take_their_shortest_form() {
 
 #[test]
 fn control_payloads_are_cut_at_125_octets() {
-    assert_eq!(
-        ping_frame(&[1; 200]),
-        [&[0x89, 125][..], &[1; 125]].concat()
-    );
-    assert_eq!(
-        pong_frame(&[1; 126]),
-        [&[0x8a, 125][..], &[1; 125]].concat()
-    );
+    assert_eq!(ping_frame(&[1; 200]), [&[0x89, 125][..], &[1; 125]].concat());
+    assert_eq!(pong_frame(&[1; 126]), [&[0x8a, 125][..], &[1; 125]].concat());
 }
 
 #[test]
@@ -53,10 +45,7 @@ fn a_close_reason_is_cut_at_123_octets_between_characters() {
     let frame = close_frame(1000, &"€".repeat(60));
     assert_eq!(&frame[4..], "€".repeat(41).as_bytes());
     let frame = close_frame(1000, &["*", &"€".repeat(60)].concat());
-    assert_eq!(
-        (frame[1], &frame[4..]),
-        (123, ["*", &"€".repeat(40)].concat().as_bytes())
-    );
+    assert_eq!((frame[1], &frame[4..]), (123, ["*", &"€".repeat(40)].concat().as_bytes()));
 }
 
 #[test]

@@ -24,10 +24,7 @@ fn fragments_may_be_empty() {
     let end = frame(FIN | CONTINUATION, "");
     assert_decodes(&[frame(TEXT, ""), end.clone()].concat(), [text("")]);
     let middle = frame(CONTINUATION, "middle");
-    assert_decodes(
-        &[frame(TEXT, ""), middle, end.clone()].concat(),
-        [text("middle")],
-    );
+    assert_decodes(&[frame(TEXT, ""), middle, end.clone()].concat(), [text("middle")]);
     assert_decodes(&[frame(BINARY, ""), end].concat(), [binary("")]);
 }
 
@@ -43,16 +40,7 @@ fn control_frames_between_fragments_are_delivered_before_the_message() {
         frame(FIN | TEXT, "next"),
     ]
     .concat();
-    assert_decodes(
-        &stream,
-        [
-            ping("first"),
-            ping("second"),
-            pong(""),
-            text("123"),
-            text("next"),
-        ],
-    );
+    assert_decodes(&stream, [ping("first"), ping("second"), pong(""), text("123"), text("next")]);
 }
 
 #[test]
@@ -74,11 +62,7 @@ fn many_fragments_with_pings_among_them_arrive_in_any_chops() {
 #[test]
 fn a_continuation_of_nothing_is_refused_at_its_first_octet() {
     for fin in [FIN, 0] {
-        let stream = [
-            frame(fin | CONTINUATION, "lost"),
-            frame(FIN | TEXT, "Hello"),
-        ]
-        .concat();
+        let stream = [frame(fin | CONTINUATION, "lost"), frame(FIN | TEXT, "Hello")].concat();
         assert_protocol_error(&stream, []);
         assert_eq!(octets_until_refused(&stream), 1);
     }
@@ -106,20 +90,13 @@ fn a_new_message_inside_a_fragmented_one_is_refused_at_its_first_octet() {
         for start in [TEXT, BINARY] {
             let start = frame(start, "frag");
             assert_protocol_error(&[start.clone(), frame(first, "new")].concat(), []);
-            assert_eq!(
-                octets_until_refused(&[&start[..], &[first]].concat()),
-                start.len() + 1
-            );
+            assert_eq!(octets_until_refused(&[&start[..], &[first]].concat()), start.len() + 1);
         }
     }
 }
 
 #[test]
 fn a_close_between_fragments_ends_the_stream() {
-    let stream = [
-        frame(TEXT, "frag"),
-        frame(FIN | CLOSE, ""),
-        frame(FIN | CONTINUATION, "ment"),
-    ];
+    let stream = [frame(TEXT, "frag"), frame(FIN | CLOSE, ""), frame(FIN | CONTINUATION, "ment")];
     assert_decodes(&stream.concat(), [Inbound::Close(None)]);
 }

@@ -37,20 +37,13 @@ fn pings_of_up_to_125_octets_arrive() {
 
 #[test]
 fn ten_pings_arrive_in_order() {
-    let stream: Vec<u8> = (0..10)
-        .flat_map(|index| frame(FIN | PING, [index]))
-        .collect();
+    let stream: Vec<u8> = (0..10).flat_map(|index| frame(FIN | PING, [index])).collect();
     assert_decodes(&stream, (0..10).map(|index| ping([index])));
 }
 
 #[test]
 fn unsolicited_pongs_arrive_and_a_ping_after_them() {
-    let stream = [
-        frame(FIN | PONG, ""),
-        frame(FIN | PONG, "any"),
-        frame(FIN | PING, "p"),
-    ]
-    .concat();
+    let stream = [frame(FIN | PONG, ""), frame(FIN | PONG, "any"), frame(FIN | PING, "p")].concat();
     assert_decodes(&stream, [pong(""), pong("any"), ping("p")]);
 }
 
@@ -94,14 +87,7 @@ fn a_reserved_opcode_is_refused_at_the_first_octet() {
 
 #[test]
 fn a_frame_that_is_not_masked_is_refused_at_its_second_octet() {
-    for first in [
-        FIN | TEXT,
-        FIN | BINARY,
-        TEXT,
-        FIN | PING,
-        FIN | PONG,
-        FIN | CLOSE,
-    ] {
+    for first in [FIN | TEXT, FIN | BINARY, TEXT, FIN | PING, FIN | PONG, FIN | CLOSE] {
         let stream = [first, 0];
         assert_protocol_error(&stream, []);
         assert_eq!(octets_until_refused(&stream), 2);
@@ -110,10 +96,7 @@ fn a_frame_that_is_not_masked_is_refused_at_its_second_octet() {
 
 #[test]
 fn a_mask_of_zeroes_is_a_mask() {
-    assert_decodes(
-        &[FIN | TEXT, 0x80 | 2, 0, 0, 0, 0, b'h', b'i'],
-        [text("hi")],
-    );
+    assert_decodes(&[FIN | TEXT, 0x80 | 2, 0, 0, 0, 0, b'h', b'i'], [text("hi")]);
 }
 
 #[test]
@@ -143,8 +126,5 @@ fn nothing_is_decoded_after_a_violation() {
     assert!(decoder.decode(&mut input).is_err());
     assert_eq!(decoder.decode(&mut input), Ok(None));
     assert!(input.is_empty());
-    assert_eq!(
-        arrive(&mut decoder, [&frame(FIN | TEXT, "later")[..]]),
-        (vec![], None)
-    );
+    assert_eq!(arrive(&mut decoder, [&frame(FIN | TEXT, "later")[..]]), (vec![], None));
 }

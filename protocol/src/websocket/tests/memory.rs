@@ -37,29 +37,16 @@ fn the_limit_is_on_all_fragments_together() {
 
 #[test]
 fn the_octets_of_an_incomplete_character_count_towards_the_limit() {
-    assert_too_big(
-        3,
-        &[frame(TEXT, b"a\xe2\x82"), header(FIN | CONTINUATION, 1)].concat(),
-    );
+    assert_too_big(3, &[frame(TEXT, b"a\xe2\x82"), header(FIN | CONTINUATION, 1)].concat());
 }
 
 #[test]
 fn control_frames_do_not_count_towards_the_limit() {
-    let stream = [
-        frame(TEXT, "12"),
-        frame(FIN | PING, [0; 125]),
-        frame(FIN | CONTINUATION, "3"),
-        frame(FIN | CLOSE, ""),
-    ]
-    .concat();
+    let stream =
+        [frame(TEXT, "12"), frame(FIN | PING, [0; 125]), frame(FIN | CONTINUATION, "3"), frame(FIN | CLOSE, "")]
+            .concat();
     let outcome = arrive(&mut Decoder::new(3), [&stream[..]]);
-    assert_eq!(
-        outcome,
-        (
-            vec![ping([0; 125]), text("123"), Inbound::Close(None)],
-            None
-        )
-    );
+    assert_eq!(outcome, (vec![ping([0; 125]), text("123"), Inbound::Close(None)], None));
 }
 
 #[test]
@@ -75,12 +62,7 @@ fn a_decoder_between_messages_holds_no_heap() {
         frame(FIN | TEXT, "*".repeat(70_000)),
         frame(FIN | BINARY, [0; 300]),
         frame(FIN | PING, [0; 125]),
-        [
-            frame(TEXT, "frag"),
-            frame(FIN | PING, "p"),
-            frame(FIN | CONTINUATION, "ment"),
-        ]
-        .concat(),
+        [frame(TEXT, "frag"), frame(FIN | PING, "p"), frame(FIN | CONTINUATION, "ment")].concat(),
         frame(FIN | CLOSE, [0x03, 0xe8, b'x']),
     ] {
         let (messages, _) = arrive(&mut decoder, stream.chunks(7));
@@ -127,12 +109,6 @@ fn what_is_returned_does_not_keep_the_input_alive() {
     let mut decoder = Decoder::new(LIMIT);
     let message = decoder.decode(&mut input);
     let ping = decoder.decode(&mut input);
-    assert!(
-        input.try_reclaim(stream.len()),
-        "the buffer is free while the messages live"
-    );
-    assert_eq!(
-        (message, ping),
-        (Ok(Some(binary("payload"))), Ok(Some(super::ping("p"))))
-    );
+    assert!(input.try_reclaim(stream.len()), "the buffer is free while the messages live");
+    assert_eq!((message, ping), (Ok(Some(binary("payload"))), Ok(Some(super::ping("p")))));
 }

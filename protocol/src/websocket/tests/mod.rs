@@ -42,11 +42,7 @@ pub(super) fn header(first: u8, len: u64) -> Vec<u8> {
 }
 
 pub(super) fn masked(payload: &[u8]) -> Vec<u8> {
-    payload
-        .iter()
-        .zip(KEY.iter().cycle())
-        .map(|(octet, key)| octet ^ key)
-        .collect()
+    payload.iter().zip(KEY.iter().cycle()).map(|(octet, key)| octet ^ key).collect()
 }
 
 /// A client's frame; `first` is FIN, the reserved bits and the opcode.
@@ -75,10 +71,7 @@ pub(super) fn pong(payload: impl AsRef<[u8]>) -> Inbound {
 pub(super) type Outcome = (Vec<Inbound>, Option<Violation>);
 
 /// Decodes what arrives in these chunks.
-pub(super) fn arrive<'a>(
-    decoder: &mut Decoder,
-    chunks: impl IntoIterator<Item = &'a [u8]>,
-) -> Outcome {
+pub(super) fn arrive<'a>(decoder: &mut Decoder, chunks: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     let mut messages = Vec::new();
     for chunk in chunks {
         let mut input = BytesMut::from(chunk);
@@ -89,10 +82,7 @@ pub(super) fn arrive<'a>(
                 Err(violation) => return (messages, Some(violation)),
             }
         }
-        assert!(
-            input.is_empty(),
-            "a decoder that wants more has taken everything"
-        );
+        assert!(input.is_empty(), "a decoder that wants more has taken everything");
     }
     (messages, None)
 }
@@ -114,11 +104,7 @@ pub(super) fn assert_decodes(stream: &[u8], expected: impl IntoIterator<Item = I
 pub(super) fn assert_protocol_error(stream: &[u8], before: impl IntoIterator<Item = Inbound>) {
     let (messages, violation) = decode(stream);
     assert_eq!(messages, before.into_iter().collect::<Vec<_>>());
-    assert_eq!(
-        violation.map(|violation| violation.close_code()),
-        Some(1002),
-        "{violation:?}"
-    );
+    assert_eq!(violation.map(|violation| violation.close_code()), Some(1002), "{violation:?}");
 }
 
 /// The number of octets of `stream` that are taken, arriving one by one, when it is refused.

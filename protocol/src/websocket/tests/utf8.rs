@@ -7,18 +7,12 @@ const KOSME: &[u8] = b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5";
 /// The octets of `payload` that had arrived, of one text frame of 100, when it was refused.
 fn payload_octets_until_refused(payload: &[u8]) -> Option<usize> {
     let mut decoder = Decoder::new(LIMIT);
-    assert_eq!(
-        arrive(&mut decoder, [&header(FIN | TEXT, 100)[..]]),
-        (vec![], None)
-    );
+    assert_eq!(arrive(&mut decoder, [&header(FIN | TEXT, 100)[..]]), (vec![], None));
     let octets = masked(payload);
     let refused = octets.chunks(1).position(|octet| {
         let (messages, violation) = arrive(&mut decoder, [octet]);
         assert_eq!(messages, []);
-        assert!(
-            matches!(violation, None | Some(Violation::InvalidUtf8)),
-            "{violation:?}"
-        );
+        assert!(matches!(violation, None | Some(Violation::InvalidUtf8)), "{violation:?}");
         violation.is_some()
     });
     refused.map(|index| index + 1)
@@ -60,12 +54,7 @@ fn text_may_be_cut_at_any_octet_into_frames() {
     let payload = "Hello-µ@ßöäüàá-κόσμε-\u{10ffff}-UTF-8!!";
     for cut in 0..=payload.len() {
         let (head, tail) = payload.as_bytes().split_at(cut);
-        let stream = [
-            frame(TEXT, head),
-            frame(FIN | PING, ""),
-            frame(FIN | CONTINUATION, tail),
-        ]
-        .concat();
+        let stream = [frame(TEXT, head), frame(FIN | PING, ""), frame(FIN | CONTINUATION, tail)].concat();
         assert_decodes(&stream, [ping(""), text(payload)]);
     }
 }
@@ -139,15 +128,8 @@ fn text_that_ends_inside_a_character_is_refused_at_its_end() {
             let payload = &character.as_bytes()[..len];
             assert_invalid(payload);
             assert_eq!(payload_octets_until_refused(payload), None);
-            let stream = [
-                frame(TEXT, payload),
-                frame(FIN | CONTINUATION, ""),
-                frame(FIN | PING, ""),
-            ];
-            assert_eq!(
-                decode(&stream.concat()),
-                (vec![], Some(Violation::InvalidUtf8))
-            );
+            let stream = [frame(TEXT, payload), frame(FIN | CONTINUATION, ""), frame(FIN | PING, "")];
+            assert_eq!(decode(&stream.concat()), (vec![], Some(Violation::InvalidUtf8)));
         }
     }
 }
@@ -169,9 +151,7 @@ fn a_character_that_spans_frames_is_refused_at_the_first_octet_that_cannot_conti
 
 #[test]
 fn every_sequence_is_refused_at_the_octet_the_table_of_rfc_3629_names() {
-    let tails = [
-        0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc2, 0xff,
-    ];
+    let tails = [0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc2, 0xff];
     for lead in 0..=255 {
         for second in 0..=255 {
             let payload = [b'a', lead, second];
@@ -193,8 +173,5 @@ fn every_sequence_is_refused_at_the_octet_the_table_of_rfc_3629_names() {
 
 #[test]
 fn binary_need_not_be_utf8() {
-    assert_decodes(
-        &frame(FIN | BINARY, b"\xff\xfe\xed\xa0\x80"),
-        [binary(b"\xff\xfe\xed\xa0\x80")],
-    );
+    assert_decodes(&frame(FIN | BINARY, b"\xff\xfe\xed\xa0\x80"), [binary(b"\xff\xfe\xed\xa0\x80")]);
 }

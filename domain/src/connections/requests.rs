@@ -1,0 +1,210 @@
+//! From a text message to what is to be done, and from an outcome to its answer.
+
+use std::time::Duration;
+
+use fanfare_protocol::{
+    ErrorCode,
+    events::{self, Connected, ConnectionLimits, error_text, ok_text},
+    requests::{Connect, History, Incoming, Publish, Request, Unreadable},
+};
+
+use super::{Connection, Credential, Effect, Effects, MAX_WAITING, Open, Phase, tokens::TokenWatch};
+use crate::{
+    Refusal, Timestamp,
+    capabilities::Right,
+    grants::Grant,
+    history::HistoryPage,
+    ids::ConnectionId,
+    publishing::{NewPublish, Receipt},
+};
+
+/// Items in a page of history that names no limit.
+const DEFAULT_PAGE_ITEMS: u32 = 100;
+
+impl Connection {
+    /// A text message arrived at its turn.
+    pub(super) fn text(&mut self, text: String, now: Timestamp, effects: &mut Effects) {
+        if let Phase::Connecting { waiting, .. } = &mut self.phase {
+            if waiting.len() < MAX_WAITING {
+                waiting.push(text);
+                return;
+            }
+            let refusal =
+                Refusal::new(ErrorCode::RateLimited, "too many requests were sent before `connect` was answered");
+            return self.close(&refusal, effects);
+        }
+        match Incoming::parse(&text) {
+            Ok(Incoming::Pong) => {}
+            Ok(Incoming::Request { id, request }) => self.request(id, request, now, effects),
+            Err(Unreadable::Malformed(why)) => self.close(&Refusal::new(ErrorCode::Malformed, why), effects),
+            Err(Unreadable::Refused { id, code, message }) => {
+                refuse(id, &Refusal::new(code, message), effects);
+                if matches!(self.phase, Phase::Fresh) {
+                    self.close(&Refusal::plain(ErrorCode::NotConnected), effects);
+                }
+            }
+        }
+    }
+
+    /// A text message arrived too soon: it is refused, and who goes on regardless is closed.
+    pub(super) fn too_fast(&mut self, text: &str, retry_after: Duration, effects: &mut Effects) {
+        self.strikes += 1;
+        let most = self.grant().map_or(1, |grant| grant.profile.limits.requests_per_s);
+        let refusal = Refusal::new(ErrorCode::RateLimited, format!("a connection may send {most} requests a second"))
+            .retry_after(retry_after);
+        match Incoming::parse(text) {
+            Ok(Incoming::Pong) => {}
+            Ok(Incoming::Request { id, .. }) | Err(Unreadable::Refused { id, .. }) => refuse(id, &refusal, effects),
+            Err(Unreadable::Malformed(why)) => return self.close(&Refusal::new(ErrorCode::Malformed, why), effects),
+        }
+        if self.strikes > most {
+            self.close(&refusal, effects);
+        }
+    }
+
+    fn request(&mut self, id: u32, request: Request, now: Timestamp, effects: &mut Effects) {
+        match (&mut self.phase, request) {
+            (Phase::Fresh, Request::Connect(connect)) => self.connect(id, connect, effects),
+            (Phase::Open(_), Request::Connect(_)) => {
+                self.refuse_and_close(id, &Refusal::plain(ErrorCode::AlreadyConnected), effects)
+            }
+            (Phase::Open(open), request) => {
+                // A tick may be late by a moment; an expired token is expired all the same.
+                open.token.tick(now, effects);
+                if let Err(refusal) = open.request(&self.id, id, request, effects) {
+                    refuse(id, &refusal, effects);
+                }
+            }
+            _ => self.refuse_and_close(id, &Refusal::plain(ErrorCode::NotConnected), effects),
+        }
+    }
+
+    fn connect(&mut self, id: u32, connect: Connect, effects: &mut Effects) {
+        let Connect { token, key, app, client: _ } = connect;
+        let token = token.or_else(|| if key.is_none() { self.bearer.take() } else { None });
+        let credential = match (token, key) {
+            (Some(token), None) => Credential::Token { token, app },
+            (None, Some(key)) => Credential::PublicKey(key),
+            (Some(_), Some(_)) => {
+                let refusal = Refusal::new(ErrorCode::Unauthorized, "`connect` takes either `token` or `key`");
+                return self.refuse_and_close(id, &refusal, effects);
+            }
+            (None, None) => {
+                let refusal =
+                    Refusal::new(ErrorCode::Unauthorized, "`connect` needs a `token`, or a `key` for public channels");
+                return self.refuse_and_close(id, &refusal, effects);
+            }
+        };
+        self.phase = Phase::Connecting { id, waiting: Vec::new() };
+        effects.push(Effect::Authenticate(credential));
+    }
+
+    /// The credentials were looked at: answer, then take what waited.
+    pub(super) fn authenticated(&mut self, outcome: Result<Grant, Refusal>, now: Timestamp, effects: &mut Effects) {
+        let Phase::Connecting { id, waiting } = std::mem::replace(&mut self.phase, Phase::Closed) else { return };
+        let grant = match outcome {
+            Ok(grant) => grant,
+            Err(refusal) => return self.refuse_and_close(id, &refusal, effects),
+        };
+        let token = TokenWatch::new(grant.expires_at(), now);
+        let limits = &grant.profile.limits;
+        let connected = Connected {
+            connection: self.id.as_str().to_owned(),
+            app: grant.profile.app.id.as_str().to_owned(),
+            client: grant.client().cloned(),
+            ping_ms: self.heartbeat.ping_ms(),
+            token_ttl_ms: token.ttl_ms(now),
+            limits: ConnectionLimits {
+                message_bytes: limits.message_bytes.into(),
+                channels: limits.channels_per_connection.into(),
+                requests_per_s: limits.requests_per_s.into(),
+            },
+        };
+        effects.push(Effect::Send(ok_text(id, &connected)));
+        self.phase = Phase::Open(Box::new(Open { grant, subscriptions: Default::default(), token }));
+        for text in waiting {
+            self.text(text, now, effects);
+            if self.is_closed() {
+                break;
+            }
+        }
+    }
+
+    fn refuse_and_close(&mut self, id: u32, refusal: &Refusal, effects: &mut Effects) {
+        refuse(id, refusal, effects);
+        self.close(refusal, effects);
+    }
+}
+
+impl Open {
+    fn request(
+        &mut self,
+        connection: &ConnectionId,
+        id: u32,
+        request: Request,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        if self.token.is_expired() && !matches!(request, Request::Token { .. }) {
+            return Err(Refusal::plain(ErrorCode::TokenExpired));
+        }
+        match request {
+            Request::Connect(_) => unreachable!("a second connect is refused before"),
+            Request::Subscribe(subscribe) => effects.push(self.subscribe(id, subscribe)?),
+            Request::Unsubscribe { channel } => self.unsubscribe(id, channel, effects)?,
+            Request::Publish(publish) => effects.push(self.publish(connection, id, publish)?),
+            Request::History(History { channel, range, limit }) => {
+                self.grant.require(Right::History, &channel)?;
+                if self.grant.profile.rule(&channel).history.is_none() {
+                    return Err(Refusal::plain(ErrorCode::HistoryOff));
+                }
+                effects.push(Effect::ReadHistory { id, channel, range, limit: limit.unwrap_or(DEFAULT_PAGE_ITEMS) });
+            }
+            Request::Token { token } => effects.push(Effect::Refresh { id, token }),
+        }
+        Ok(())
+    }
+
+    fn publish(&self, connection: &ConnectionId, id: u32, publish: Publish) -> Result<Effect, Refusal> {
+        self.grant.require(Right::Publish, &publish.channel)?;
+        let ack = publish.ack;
+        let publish = NewPublish {
+            channel: publish.channel,
+            data: publish.data,
+            name: publish.name,
+            headers: publish.headers,
+            client: None,
+            ephemeral: publish.ephemeral,
+            exclude: (!publish.echo).then(|| connection.clone()),
+            idempotency_key: publish.idempotency_key,
+        };
+        Ok(Effect::Publish { id, publish: Box::new(publish), ack })
+    }
+}
+
+fn refuse(id: u32, refusal: &Refusal, effects: &mut Effects) {
+    effects.push(Effect::Send(error_text(id, &refusal.to_wire())));
+}
+
+/// Whether the answer to a publish carries the place.
+pub(super) fn published(id: u32, with_place: bool, outcome: Result<Receipt, Refusal>, effects: &mut Effects) {
+    match outcome {
+        Ok(receipt) => {
+            let (epoch, serial) = receipt.place.filter(|_| with_place).unzip();
+            let ok = events::Published { message: receipt.id.as_str().to_owned(), epoch, serial };
+            effects.push(Effect::Send(ok_text(id, &ok)));
+        }
+        Err(refusal) => refuse(id, &refusal, effects),
+    }
+}
+
+/// Answers with a page of history.
+pub(super) fn history_read(id: u32, outcome: Result<HistoryPage, Refusal>, effects: &mut Effects) {
+    match outcome {
+        Ok(page) => {
+            let items = page.items.iter().map(|(serial, message)| message.to_item(Some(*serial))).collect();
+            let ok = events::HistoryPage { epoch: page.head.epoch, items, more: page.more };
+            effects.push(Effect::Send(ok_text(id, &ok)));
+        }
+        Err(refusal) => refuse(id, &refusal, effects),
+    }
+}

@@ -1,0 +1,129 @@
+//! Which channels a connection follows, from the request to the end of the right.
+
+use std::{collections::HashMap, sync::Arc};
+
+use fanfare_protocol::{
+    ChannelName, ErrorCode,
+    events::{Event, error_text, event_text, ok_text},
+    requests::{Start, Subscribe},
+};
+
+use super::{Connection, Effect, Effects, Located, Open, Phase};
+use crate::{Refusal, capabilities::Right, directory::AppProfile};
+
+/// A connection's subscriptions by channel.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions(HashMap<ChannelName, State>);
+
+/// How far a subscription is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Its start is being looked up for this request.
+    Starting(u32),
+    /// It is delivered.
+    Active,
+}
+
+impl Open {
+    pub(super) fn subscribe(&mut self, id: u32, subscribe: Subscribe) -> Result<Effect, Refusal> {
+        let Subscribe { channel, start, presence } = subscribe;
+        if presence {
+            return Err(Refusal::new(
+                ErrorCode::BadRequest,
+                "presence events are not offered by this version; leave `presence` out",
+            ));
+        }
+        if self.subscriptions.0.contains_key(&channel) {
+            return Err(Refusal::new(ErrorCode::AlreadySubscribed, format!("`{channel}` is subscribed already")));
+        }
+        self.grant.require(Right::Subscribe, &channel)?;
+        if matches!(start, Start::RewindMessages(_) | Start::RewindSeconds(_)) {
+            self.grant.require(Right::History, &channel)?;
+        }
+        if start != Start::Live && self.grant.profile.rule(&channel).history.is_none() {
+            return Err(Refusal::new(ErrorCode::HistoryOff, format!("`{channel}` keeps no history to start from")));
+        }
+        let most = self.grant.profile.limits.channels_per_connection as usize;
+        if self.subscriptions.0.len() >= most {
+            return Err(Refusal::new(
+                ErrorCode::ChannelLimit,
+                format!("a connection may subscribe to {most} channels"),
+            ));
+        }
+        self.subscriptions.0.insert(channel.clone(), State::Starting(id));
+        Ok(Effect::Locate { id, channel, start })
+    }
+
+    pub(super) fn unsubscribe(&mut self, id: u32, channel: ChannelName, effects: &mut Effects) -> Result<(), Refusal> {
+        match self.subscriptions.0.remove(&channel) {
+            None => return Err(Refusal::new(ErrorCode::NotSubscribed, format!("`{channel}` is not subscribed"))),
+            Some(State::Starting(_)) => {}
+            Some(State::Active) => effects.push(Effect::Stop(channel)),
+        }
+        effects.push(Effect::Send(ok_text(id, &serde_json::json!({}))));
+        Ok(())
+    }
+
+    /// Ends the subscriptions that the grant no longer has the right to.
+    pub(super) fn end_lost_subscriptions(&mut self, why: &Refusal, effects: &mut Effects) {
+        let Open { grant, subscriptions, .. } = self;
+        subscriptions.0.retain(|channel, state| {
+            let keeps = *state != State::Active || grant.rights(channel).has(Right::Subscribe);
+            if !keeps {
+                effects.push(Effect::Stop(channel.clone()));
+                let event = Event::Unsubscribed { channel: channel.clone(), error: why.to_wire() };
+                effects.push(Effect::Send(event_text(&event)));
+            }
+            keeps
+        });
+    }
+}
+
+impl Connection {
+    /// The start of a subscription was looked up: answer, then deliver.
+    pub(super) fn located(
+        &mut self,
+        id: u32,
+        channel: ChannelName,
+        outcome: Result<Located, Refusal>,
+        effects: &mut Effects,
+    ) {
+        let Phase::Open(open) = &mut self.phase else { return };
+        let refuse =
+            |refusal: &Refusal, effects: &mut Effects| effects.push(Effect::Send(error_text(id, &refusal.to_wire())));
+        if open.subscriptions.0.get(&channel) != Some(&State::Starting(id)) {
+            return refuse(
+                &Refusal::new(ErrorCode::NotSubscribed, "the channel was unsubscribed before its subscription began"),
+                effects,
+            );
+        }
+        let allowed = outcome.and_then(|located| open.grant.require(Right::Subscribe, &channel).map(|()| located));
+        match allowed {
+            Ok(located) => {
+                open.subscriptions.0.insert(channel.clone(), State::Active);
+                effects.push(Effect::Send(ok_text(id, &located.answer)));
+                effects.push(Effect::Deliver { channel, located });
+            }
+            Err(refusal) => {
+                open.subscriptions.0.remove(&channel);
+                refuse(&refusal, effects);
+            }
+        }
+    }
+
+    /// The app was changed: a disabled one closes the connection, a changed rule may end subscriptions.
+    pub(super) fn app_changed(&mut self, outcome: Result<Arc<AppProfile>, Refusal>, effects: &mut Effects) {
+        let Phase::Open(open) = &mut self.phase else { return };
+        match outcome {
+            Ok(profile) if profile.app.enabled => {
+                open.grant.profile = profile;
+                open.end_lost_subscriptions(
+                    &Refusal::new(ErrorCode::Forbidden, "the channel's rule no longer allows it"),
+                    effects,
+                );
+            }
+            Ok(_) => self.close(&Refusal::plain(ErrorCode::AppDisabled), effects),
+            Err(refusal) => self.close(&refusal, effects),
+        }
+    }
+}

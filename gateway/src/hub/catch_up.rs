@@ -1,0 +1,120 @@
+//! Catching up: the past is read page by page, paced by the outbox, until the subscription has everything; then it is live.
+//!
+//! What is on the bus is in history already, so reading history after the position misses nothing. The step to live
+//! is taken without waiting in between: nothing can come on the bus unseen.
+
+use std::{rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use fanfare_domain::metrics::Metric;
+use fanfare_protocol::{
+    ErrorCode, Serial,
+    events::{Event, event_text},
+    websocket::text_frame,
+};
+
+use super::{
+    Hub,
+    subscription::{Mode, Subscription},
+};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Delivers from the position on; at once if nothing is missing.
+pub(super) fn start(hub: Rc<Hub>, subscription: Rc<Subscription>) {
+    if subscription.mode() == Mode::Ended {
+        return;
+    }
+    subscription.set_mode(Mode::CatchingUp);
+    if is_complete(&subscription) {
+        subscription.set_mode(Mode::Live);
+        return;
+    }
+    if subscription.claim_reading() {
+        actix_rt::spawn(read_on(hub, subscription));
+    }
+}
+
+fn is_complete(subscription: &Subscription) -> bool {
+    subscription.position() >= subscription.channel().seen()
+}
+
+async fn read_on(hub: Rc<Hub>, subscription: Rc<Subscription>) {
+    let channel = Rc::clone(subscription.channel());
+    channel.keep_recent();
+    let mut pause = FIRST_PAUSE;
+    while wants_more(&subscription) {
+        take_recent(&subscription);
+        if is_complete(&subscription) {
+            subscription.set_mode(Mode::Live);
+            break;
+        }
+        if subscription.outbox().is_half_full() {
+            subscription.outbox().room().await;
+            continue;
+        }
+        let before = subscription.position();
+        match hub.page_after(&channel.key, before).await {
+            Ok(page) => {
+                channel.saw(page.head);
+                say_gap(&subscription, page.floor);
+                push_page(&subscription, &page.frames).await;
+            }
+            // Without history there is nothing to read: what is between is told as a gap.
+            Err(refusal) if refusal.code == ErrorCode::HistoryOff => say_gap(&subscription, channel.seen()),
+            Err(_) => {}
+        }
+        if subscription.position() > before {
+            pause = FIRST_PAUSE;
+        } else if wants_more(&subscription) {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+    subscription.done_reading();
+    channel.release_recent();
+}
+
+fn wants_more(subscription: &Subscription) -> bool {
+    subscription.mode() == Mode::CatchingUp && subscription.outbox().is_open()
+}
+
+/// Takes what the bus brought meanwhile, as far as it follows without a hole.
+fn take_recent(subscription: &Subscription) {
+    let mut delivered = 0;
+    while !subscription.outbox().is_half_full() {
+        let position = subscription.position();
+        let Some(frame) = subscription.channel().recent_after(position) else { break };
+        if !subscription.advance(position.next(), frame) {
+            break;
+        }
+        delivered += 1;
+    }
+    Metric::Deliveries.add(delivered);
+}
+
+/// Puts a page into the outbox as there is room; stops if the subscription no longer reads the past.
+async fn push_page(subscription: &Subscription, frames: &[(Serial, Bytes)]) {
+    let mut delivered = 0;
+    for (serial, frame) in frames {
+        if subscription.outbox().is_half_full() {
+            subscription.outbox().room().await;
+        }
+        if !wants_more(subscription) || !subscription.advance(*serial, frame.clone()) {
+            break;
+        }
+        delivered += 1;
+    }
+    Metric::Deliveries.add(delivered);
+}
+
+/// Tells which serials will never come, if some are past retention.
+fn say_gap(subscription: &Subscription, floor: Serial) {
+    let position = subscription.position();
+    if floor <= position || !wants_more(subscription) {
+        return;
+    }
+    let gap = Event::Gap { channel: subscription.channel().key.1.clone(), from: position.next(), to: floor };
+    subscription.advance(floor, text_frame(event_text(&gap).as_bytes()));
+}

@@ -1,0 +1,185 @@
+//! A local channel: how far the bus is, who follows it, and what was heard lately while somebody catches up.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::{Rc, Weak},
+};
+
+use bytes::Bytes;
+use fanfare_domain::{Timestamp, messages::Envelope, metrics::Metric};
+use fanfare_protocol::{
+    Serial,
+    events::{Event, event_text},
+    websocket::text_frame,
+};
+
+use super::{
+    ChannelKey, Hub, frames,
+    subscription::{Mode, Subscription},
+};
+
+/// Bytes of frames that a channel holds for those who catch up; past that they read history.
+const RECENT_BYTES: usize = 256 * 1024;
+
+pub(super) struct Channel {
+    pub(super) key: ChannelKey,
+    hub: Weak<Hub>,
+    /// The highest serial that is known to exist: heard from the bus, or read.
+    seen: Cell<Serial>,
+    subscribers: RefCell<Vec<Rc<Subscription>>>,
+    holds: Cell<usize>,
+    recent: RefCell<Recent>,
+}
+
+/// Frames without holes up to the last one heard, kept while somebody catches up.
+#[derive(Default)]
+struct Recent {
+    wanted_by: usize,
+    frames: VecDeque<(Serial, Bytes)>,
+    bytes: usize,
+}
+
+impl Channel {
+    pub(super) fn new(key: ChannelKey, hub: Weak<Hub>) -> Self {
+        Self {
+            key,
+            hub,
+            seen: Cell::default(),
+            subscribers: RefCell::default(),
+            holds: Cell::default(),
+            recent: RefCell::default(),
+        }
+    }
+
+    pub(super) fn seen(&self) -> Serial {
+        self.seen.get()
+    }
+
+    /// Takes note of a serial that exists.
+    pub(super) fn saw(&self, serial: Serial) {
+        self.seen.set(self.seen.get().max(serial));
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
+        self.holds.get() == 0 && self.subscribers.borrow().is_empty()
+    }
+
+    /// Keeps the channel listened to, without a subscriber.
+    pub(super) fn hold(&self) {
+        self.holds.set(self.holds.get() + 1);
+    }
+
+    /// Undoes one [`Channel::hold`].
+    pub(super) fn let_go(&self) {
+        self.holds.set(self.holds.get() - 1);
+        self.release();
+    }
+
+    pub(super) fn add(&self, subscription: &Rc<Subscription>) {
+        Metric::Subscriptions.shift(1.0);
+        self.subscribers.borrow_mut().push(Rc::clone(subscription));
+    }
+
+    pub(super) fn remove(&self, subscription: &Rc<Subscription>) {
+        let mut subscribers = self.subscribers.borrow_mut();
+        if let Some(at) = subscribers.iter().position(|other| Rc::ptr_eq(other, subscription)) {
+            subscribers.swap_remove(at);
+            Metric::Subscriptions.shift(-1.0);
+        }
+        drop(subscribers);
+        self.release();
+    }
+
+    /// Lets the hub forget the channel if nobody follows or holds it.
+    fn release(&self) {
+        if let Some(hub) = self.hub.upgrade().filter(|_| self.is_unused()) {
+            hub.release(&self.key);
+        }
+    }
+
+    /// Hands a message to everyone who follows; returns those who found a hole before it.
+    pub(super) fn fan_out(&self, envelope: &Envelope, now: Timestamp) -> Vec<Rc<Subscription>> {
+        Metric::DeliverySeconds.observe(now.since(envelope.message.time));
+        let Some((_, serial)) = &envelope.place else {
+            self.fan_out_ephemeral(envelope);
+            return Vec::new();
+        };
+        let serial = *serial;
+        self.saw(serial);
+        let frame = frames::message(&self.key.1, &envelope.message.to_item(Some(serial)));
+        self.recent.borrow_mut().push(serial, &frame);
+        let (mut behind, mut delivered) = (Vec::new(), 0);
+        let mut skip = None;
+        for subscription in self.subscribers.borrow().iter() {
+            if subscription.mode() != Mode::Live || serial <= subscription.position() {
+                continue;
+            }
+            if serial != subscription.position().next() {
+                behind.push(Rc::clone(subscription));
+                continue;
+            }
+            let excluded = envelope.exclude.as_ref() == Some(subscription.connection());
+            let frame = if excluded { skip.get_or_insert_with(|| self.skip(serial)) } else { &frame };
+            delivered += u64::from(subscription.advance(serial, frame.clone()));
+        }
+        Metric::Deliveries.add(delivered);
+        behind
+    }
+
+    fn fan_out_ephemeral(&self, envelope: &Envelope) {
+        let frame = frames::message(&self.key.1, &envelope.message.to_item(None));
+        let mut delivered = 0;
+        for subscription in self.subscribers.borrow().iter() {
+            if envelope.exclude.as_ref() != Some(subscription.connection()) && subscription.mode() != Mode::Held {
+                subscription.outbox().push_ephemeral(frame.clone());
+                delivered += 1;
+            }
+        }
+        Metric::Deliveries.add(delivered);
+    }
+
+    fn skip(&self, serial: Serial) -> Bytes {
+        text_frame(event_text(&Event::Skip { channel: self.key.1.clone(), serial }).as_bytes())
+    }
+
+    /// Keeps what the bus brings, for one more that catches up.
+    pub(super) fn keep_recent(&self) {
+        self.recent.borrow_mut().wanted_by += 1;
+    }
+
+    /// One fewer catches up.
+    pub(super) fn release_recent(&self) {
+        let mut recent = self.recent.borrow_mut();
+        recent.wanted_by -= 1;
+        if recent.wanted_by == 0 {
+            *recent = Recent::default();
+        }
+    }
+
+    /// The frame after a position, if it was heard lately.
+    pub(super) fn recent_after(&self, position: Serial) -> Option<Bytes> {
+        let recent = self.recent.borrow();
+        let first = recent.frames.front()?.0;
+        let at = position.next().0.checked_sub(first.0)?;
+        recent.frames.get(at as usize).map(|(_, frame)| frame.clone())
+    }
+}
+
+impl Recent {
+    fn push(&mut self, serial: Serial, frame: &Bytes) {
+        if self.wanted_by == 0 {
+            return;
+        }
+        if self.frames.back().is_some_and(|(last, _)| last.next() != serial) {
+            self.frames.clear();
+            self.bytes = 0;
+        }
+        self.bytes += frame.len();
+        self.frames.push_back((serial, frame.clone()));
+        while self.bytes > RECENT_BYTES {
+            let Some((_, oldest)) = self.frames.pop_front() else { break };
+            self.bytes -= oldest.len();
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The hub of one thread: its local channels, who follows them, and the fan-out from the bus.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::{Rc, Weak},
+};
+
+use actix::Addr;
+use fanfare_domain::{
+    Refusal,
+    bus::Broadcast,
+    connections::{Command, Located},
+    ids::{AppId, ConnectionId, KeyId},
+    messages::Envelope,
+    metrics::Metric,
+};
+use fanfare_protocol::{ChannelName, ErrorCode};
+use tracing::error;
+
+use crate::{
+    Gateway,
+    sockets::{Mail, SocketActor},
+    wire::Outbox,
+};
+
+mod catch_up;
+mod channel;
+mod frames;
+mod history;
+mod locate;
+mod subscription;
+
+use channel::Channel;
+use history::PageReads;
+pub(crate) use subscription::Subscription;
+
+type ChannelKey = (AppId, ChannelName);
+
+/// The hub of one thread.
+pub(crate) struct Hub {
+    gateway: Gateway,
+    channels: RefCell<HashMap<ChannelKey, Rc<Channel>>>,
+    sockets: RefCell<HashMap<ConnectionId, Socket>>,
+    reads: PageReads,
+    this: Weak<Hub>,
+}
+
+/// A socket, as control messages find it.
+struct Socket {
+    address: Addr<SocketActor>,
+    /// Once it has connected: the app, and the key that vouched for it.
+    scope: Option<(AppId, KeyId)>,
+}
+
+impl Hub {
+    /// A hub for this thread, listening to the bus.
+    pub(crate) fn start(gateway: Gateway) -> Rc<Self> {
+        let hub = Rc::new_cyclic(|this| Self {
+            gateway,
+            channels: RefCell::default(),
+            sockets: RefCell::default(),
+            reads: PageReads::default(),
+            this: this.clone(),
+        });
+        actix_rt::spawn(listen(Rc::clone(&hub)));
+        hub
+    }
+
+    pub(crate) fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// Makes a new socket known to control messages.
+    pub(crate) fn join(&self, connection: ConnectionId, address: Addr<SocketActor>) {
+        self.sockets.borrow_mut().insert(connection, Socket { address, scope: None });
+    }
+
+    /// Takes note of what a socket connected as.
+    pub(crate) fn identify(&self, connection: &ConnectionId, app: AppId, key: KeyId) {
+        if let Some(socket) = self.sockets.borrow_mut().get_mut(connection)
+            && socket.scope.replace((app, key)).is_none()
+        {
+            Metric::Connections.shift(1.0);
+        }
+    }
+
+    /// Forgets a socket.
+    pub(crate) fn leave(&self, connection: &ConnectionId) {
+        if self.sockets.borrow_mut().remove(connection).is_some_and(|socket| socket.scope.is_some()) {
+            Metric::Connections.shift(-1.0);
+        }
+    }
+
+    /// Begins to deliver a channel to a socket after a position.
+    pub(crate) fn deliver(
+        &self,
+        app: AppId,
+        channel: ChannelName,
+        connection: ConnectionId,
+        outbox: Outbox,
+        located: &Located,
+    ) -> Rc<Subscription> {
+        let channel = self.channel(app, channel);
+        let subscription = Subscription::begin(&channel, connection, outbox, located.position);
+        self.go_on(&subscription);
+        subscription
+    }
+
+    /// Delivers from where a subscription stands: live if it has everything, else from the past first.
+    pub(crate) fn go_on(&self, subscription: &Rc<Subscription>) {
+        let hub = self.this.upgrade().expect("the hub that is running is alive");
+        catch_up::start(hub, Rc::clone(subscription));
+    }
+
+    /// The local channel, made if it is new. It stays while somebody holds it.
+    fn channel(&self, app: AppId, name: ChannelName) -> Rc<Channel> {
+        let key = (app, name);
+        let mut channels = self.channels.borrow_mut();
+        if let Some(channel) = channels.get(&key) {
+            return Rc::clone(channel);
+        }
+        let channel = Rc::new(Channel::new(key.clone(), self.this.clone()));
+        channels.insert(key, Rc::clone(&channel));
+        channel
+    }
+
+    /// Forgets a channel that nobody holds but the hub itself.
+    fn release(&self, key: &ChannelKey) {
+        let mut channels = self.channels.borrow_mut();
+        if channels.get(key).is_some_and(|channel| channel.is_unused()) {
+            channels.remove(key);
+        }
+    }
+
+    fn fan_out(&self, envelope: &Envelope) {
+        let key = (envelope.app.clone(), envelope.channel.clone());
+        let channel = self.channels.borrow().get(&key).cloned();
+        if let Some(channel) = channel {
+            for behind in channel.fan_out(envelope, self.gateway.ports().clock.now()) {
+                self.go_on(&behind);
+            }
+        }
+    }
+
+    fn take(&self, broadcast: Broadcast) {
+        match broadcast {
+            Broadcast::Message(envelope) => self.fan_out(&envelope),
+            Broadcast::AppChanged(app) => {
+                let addresses = self.addresses(|(of, _)| *of == app);
+                if !addresses.is_empty() {
+                    actix_rt::spawn(tell_app_changed(self.gateway.clone(), app, addresses));
+                }
+            }
+            Broadcast::KeyRevoked(key) => {
+                let refusal = Refusal::new(ErrorCode::BadKey, "the key was revoked");
+                let addresses = self.addresses(|(_, by)| *by == key);
+                actix_rt::spawn(async move { tell(addresses, || Command::End(refusal.clone())).await });
+            }
+            Broadcast::Beat(_) => {}
+        }
+    }
+
+    fn addresses(&self, which: impl Fn(&(AppId, KeyId)) -> bool) -> Vec<Addr<SocketActor>> {
+        let sockets = self.sockets.borrow();
+        sockets
+            .values()
+            .filter(|socket| socket.scope.as_ref().is_some_and(&which))
+            .map(|socket| socket.address.clone())
+            .collect()
+    }
+
+    /// Ends every socket of this thread, those that have not connected included.
+    async fn drain(&self) {
+        let addresses: Vec<_> = self.sockets.borrow().values().map(|socket| socket.address.clone()).collect();
+        tell(addresses, || Command::Drain).await;
+    }
+}
+
+async fn tell_app_changed(gateway: Gateway, app: AppId, addresses: Vec<Addr<SocketActor>>) {
+    let profile = match gateway.ports().directory.app(&app).await {
+        Ok(Some(profile)) => Ok(profile),
+        Ok(None) => Err(Refusal::new(ErrorCode::AppDisabled, "the app was removed")),
+        Err(failure) => Err(failure.into()),
+    };
+    tell(addresses, || Command::AppChanged(profile.clone())).await;
+}
+
+/// Tells sockets something that none may miss: a full mailbox is waited for.
+async fn tell(addresses: Vec<Addr<SocketActor>>, command: impl Fn() -> Command) {
+    for address in addresses {
+        // A socket that is gone needs no telling.
+        let _ = address.send(Mail::new(command())).await;
+    }
+}
+
+/// Takes everything from the bus, in order, until the process ends.
+async fn listen(hub: Rc<Hub>) {
+    let mut drain = hub.gateway.shared.drain.subscribe();
+    let mut bus = match hub.gateway.ports().bus.listen().await {
+        Ok(bus) => bus,
+        Err(failure) => return error!(error = %failure, "The gateway cannot listen to the bus"),
+    };
+    loop {
+        tokio::select! {
+            broadcast = bus.recv() => match broadcast {
+                Some(broadcast) => hub.take(broadcast),
+                None => return,
+            },
+            changed = drain.changed() => match changed {
+                Ok(()) => hub.drain().await,
+                Err(_) => return,
+            },
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What the machine wants done, done: sends at once, everything that waits as a future of the actor.
+
+use std::{future::Future, num::NonZeroU32, rc::Rc};
+
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use fanfare_domain::{
+    Refusal,
+    connections::{Command, Credential, Effect, Located},
+    grants::Grant,
+    limits::ConnectionPermit,
+    publishing::NewPublish,
+};
+use fanfare_protocol::{ChannelName, ErrorCode, requests::Ack, requests::Range, requests::Start};
+
+use super::{Pace, Place, SocketActor};
+
+type SocketContext = Context<SocketActor>;
+
+impl SocketActor {
+    pub(super) fn run(&mut self, effect: Effect, place: &Place, context: &mut SocketContext) {
+        match effect {
+            Effect::Send(text) => self.send(&text),
+            Effect::Authenticate(credential) => self.authenticate(credential, place, context),
+            Effect::Refresh { id, token } => {
+                let authenticator = self.hub.gateway().ports().authenticator.clone();
+                let outcome = async move { authenticator.client(&token, None).await };
+                self.wait(outcome, place, context, move |outcome| Command::Refreshed { id, outcome });
+            }
+            Effect::Locate { id, channel, start } => self.locate(id, channel, start, place, context),
+            Effect::Deliver { channel, located } => self.deliver(channel, &located),
+            Effect::Stop(channel) => {
+                if let Some(subscription) = self.subscriptions.remove(&channel) {
+                    subscription.end();
+                }
+            }
+            Effect::Publish { id, publish, ack } => self.publish(id, *publish, ack, place, context),
+            Effect::ReadHistory { id, channel, range, limit } => {
+                self.read_history(id, channel, range, limit, place, context)
+            }
+            Effect::Hold => self.subscriptions.values().for_each(|subscription| subscription.hold()),
+            Effect::Resume => self.subscriptions.values().for_each(|subscription| self.hub.go_on(subscription)),
+            Effect::Close(code) => self.close(code, context),
+        }
+    }
+
+    /// Waits for an outcome and takes it as a command; the request keeps its place meanwhile.
+    fn wait<T: 'static>(
+        &self,
+        outcome: impl Future<Output = T> + 'static,
+        place: &Place,
+        context: &mut SocketContext,
+        command: impl FnOnce(T) -> Command + 'static,
+    ) {
+        let place = place.clone();
+        context.spawn(
+            outcome.into_actor(self).map(move |outcome, actor, context| actor.apply(command(outcome), &place, context)),
+        );
+    }
+
+    fn authenticate(&self, credential: Credential, place: &Place, context: &mut SocketContext) {
+        let ports = self.hub.gateway().ports().clone();
+        let place = place.clone();
+        let admitted = async move {
+            let grant = match credential {
+                Credential::Token { token, app } => ports.authenticator.client(&token, app.as_deref()).await?,
+                Credential::PublicKey(key) => ports.authenticator.public(&key).await?,
+            };
+            let limits = &grant.profile.limits;
+            let permit = ports.limits.connect(&grant.profile.app.id, limits).map_err(|exceeded| {
+                let message = format!("the app may have {} connections", exceeded.limit);
+                Refusal::new(ErrorCode::ConnectionLimit, message).retry_after(exceeded.retry_after)
+            })?;
+            Ok((grant, permit))
+        };
+        context.spawn(admitted.into_actor(self).map(move |admitted, actor, context| {
+            let outcome = admitted.map(|(grant, permit)| actor.admit(grant, permit));
+            actor.apply(Command::Authenticated(outcome), &place, context);
+        }));
+    }
+
+    /// Takes note of what the connection is now.
+    fn admit(&mut self, grant: Grant, permit: Box<dyn ConnectionPermit>) -> Grant {
+        self.permit = Some(permit);
+        let limits = &grant.profile.limits;
+        self.pace = Pace::new(NonZeroU32::new(limits.requests_per_s).unwrap_or(NonZeroU32::MIN));
+        self.outbox.set_limit(limits.outbox_bytes as usize);
+        self.hub.identify(&self.id, grant.profile.app.id.clone(), grant.key.clone());
+        grant
+    }
+
+    fn locate(&self, id: u32, channel: ChannelName, start: Start, place: &Place, context: &mut SocketContext) {
+        let Some(grant) = self.connection.grant() else { return };
+        let (hub, app, name) = (Rc::clone(&self.hub), grant.profile.app.id.clone(), channel.clone());
+        let place = place.clone();
+        let located = async move { hub.locate(app, name, start).await };
+        context.spawn(located.into_actor(self).map(move |(outcome, hold), actor, context| {
+            actor.apply(Command::Located { id, channel, outcome }, &place, context);
+            // Only now: while the answer is taken, the channel must not be forgotten.
+            drop(hold);
+        }));
+    }
+
+    fn deliver(&mut self, channel: ChannelName, located: &Located) {
+        let Some(grant) = self.connection.grant() else { return };
+        let app = grant.profile.app.id.clone();
+        let subscription = self.hub.deliver(app, channel.clone(), self.id.clone(), self.outbox.clone(), located);
+        self.subscriptions.insert(channel, subscription);
+    }
+
+    fn publish(&self, id: u32, publish: NewPublish, ack: Ack, place: &Place, context: &mut SocketContext) {
+        let Some(grant) = self.connection.grant().cloned() else { return };
+        let publisher = self.hub.gateway().ports().publisher.clone();
+        let published = async move { publisher.publish_one(&grant, publish, ack).await.map(|(receipt, _)| receipt) };
+        self.wait(published, place, context, move |outcome| Command::Published {
+            id,
+            with_place: ack == Ack::Persisted,
+            outcome,
+        });
+    }
+
+    fn read_history(
+        &self,
+        id: u32,
+        channel: ChannelName,
+        range: Range,
+        limit: u32,
+        place: &Place,
+        context: &mut SocketContext,
+    ) {
+        let Some(grant) = self.connection.grant() else { return };
+        let (hub, key) = (Rc::clone(&self.hub), (grant.profile.app.id.clone(), channel));
+        fanfare_domain::metrics::Metric::HistoryReads.add_labelled("history", 1);
+        let page = async move { hub.read(&key, range, limit, None).await };
+        self.wait(page, place, context, move |outcome| Command::HistoryRead { id, outcome });
+    }
+}

@@ -1,0 +1,218 @@
+//! Sockets: one actor each, a thin shell around the connection's state machine.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle};
+use fanfare_domain::{
+    Refusal, Timestamp,
+    connections::{Command, Connection},
+    ids::ConnectionId,
+    limits::ConnectionPermit,
+    metrics::Metric,
+};
+use fanfare_protocol::{
+    ChannelName, ErrorCode,
+    events::{Event, event_text},
+    websocket::{close_frame, text_frame},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{debug, info};
+
+use crate::{
+    SocketCount,
+    hub::{Hub, Subscription},
+    wire::{self, Inbound, Outbox},
+};
+
+mod effects;
+mod pace;
+mod reader;
+
+use pace::Pace;
+use reader::Reader;
+
+/// Requests of one connection that are worked on at once; nothing is read meanwhile.
+const REQUESTS_AT_ONCE: usize = 64;
+/// How long the client may take to answer our close frame.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+/// What reaches an actor: something that happened, and the place that a request takes until it is answered.
+pub(crate) struct Mail {
+    what: What,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+enum What {
+    Command(Command),
+    /// A text message, which takes from the connection's rate first.
+    Text(String),
+    /// The client broke RFC 6455: it is told, and the reader sends the close.
+    Violated(Refusal),
+    /// The socket has ended; so does the actor.
+    Ended,
+}
+
+impl Mail {
+    /// A command.
+    pub(crate) fn new(command: Command) -> Self {
+        Self { what: What::Command(command), place: None }
+    }
+}
+
+impl Message for Mail {
+    type Result = ();
+}
+
+/// One client's socket.
+pub(crate) struct SocketActor {
+    id: ConnectionId,
+    connection: Connection,
+    hub: Rc<Hub>,
+    outbox: Outbox,
+    subscriptions: std::collections::HashMap<ChannelName, Rc<Subscription>>,
+    pace: Pace,
+    permit: Option<Box<dyn ConnectionPermit>>,
+    timer: Option<(Timestamp, SpawnHandle)>,
+    close_reason: Option<ErrorCode>,
+    _count: SocketCount,
+}
+
+/// Starts the actor of a socket and the task that reads it.
+pub(crate) fn start(hub: Rc<Hub>, inbound: Inbound, outbox: Outbox, bearer: Option<String>) {
+    let gateway = hub.gateway().clone();
+    let id = ConnectionId::generate();
+    let now = gateway.ports().clock.now();
+    let actor = SocketActor {
+        id: id.clone(),
+        connection: Connection::new(id.clone(), &gateway.config().connection, bearer, now),
+        hub: Rc::clone(&hub),
+        outbox: outbox.clone(),
+        subscriptions: Default::default(),
+        pace: Pace::default(),
+        permit: None,
+        timer: None,
+        close_reason: None,
+        _count: SocketCount::new(&gateway),
+    };
+    let address = actor.start();
+    hub.join(id, address.clone());
+    actix_rt::spawn(async move {
+        let places = Arc::new(Semaphore::new(REQUESTS_AT_ONCE));
+        let mut reader = Reader::new(address, places);
+        let ended = wire::drive(inbound, &outbox, &mut reader).await;
+        debug!(?ended, "A socket ended");
+        reader.ended().await;
+    });
+}
+
+impl Actor for SocketActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.arm(context);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.end_subscriptions();
+        self.hub.leave(&self.id);
+        self.outbox.finish();
+        Metric::ConnectionsClosed.add_labelled(self.close_reason.map_or("client", ErrorCode::name), 1);
+    }
+}
+
+impl Handler<Mail> for SocketActor {
+    type Result = ();
+
+    fn handle(&mut self, Mail { what, place }: Mail, context: &mut Self::Context) {
+        let place = Rc::new(place);
+        match what {
+            What::Command(command) => self.apply(command, &place, context),
+            What::Text(text) => {
+                let command = match self.pace.take() {
+                    Ok(()) => Command::Text(text),
+                    Err(retry_after) => Command::TooFast { text, retry_after },
+                };
+                self.apply(command, &place, context);
+            }
+            What::Violated(refusal) => {
+                self.close_reason = Some(refusal.code);
+                self.say_why(&refusal);
+            }
+            What::Ended => context.stop(),
+        }
+    }
+}
+
+/// The place of a request among those worked on at once; given back when the last effect of the request is done.
+type Place = Rc<Option<OwnedSemaphorePermit>>;
+
+impl SocketActor {
+    fn apply(&mut self, command: Command, place: &Place, context: &mut Context<Self>) {
+        let now = self.hub.gateway().ports().clock.now();
+        for effect in self.connection.apply(command, now) {
+            self.run(effect, place, context);
+        }
+        self.arm(context);
+    }
+
+    /// Sets the timer to the machine's next deadline. A deadline that moved back is looked at when the timer fires.
+    fn arm(&mut self, context: &mut Context<Self>) {
+        let Some(due) = self.connection.deadline() else { return };
+        if self.timer.is_some_and(|(at, _)| at <= due) {
+            return;
+        }
+        if let Some((_, timer)) = self.timer.take() {
+            context.cancel_future(timer);
+        }
+        let wait = due.since(self.hub.gateway().ports().clock.now());
+        let timer = context.run_later(wait, |actor, context| {
+            actor.timer = None;
+            actor.apply(Command::Tick, &Place::default(), context);
+        });
+        self.timer = Some((due, timer));
+    }
+
+    fn send(&self, text: &str) {
+        let frame = text_frame(text.as_bytes());
+        if self.connection.is_closed() {
+            self.outbox.push_last(frame);
+        } else {
+            // A full outbox ends the connection by itself, which the reader tells.
+            let _ = self.outbox.push(frame);
+        }
+    }
+
+    /// Tells why a close follows.
+    fn say_why(&self, refusal: &Refusal) {
+        let event = Event::Error { error: refusal.to_wire() };
+        self.outbox.push_last(text_frame(event_text(&event).as_bytes()));
+    }
+
+    /// Sends the close frame and gives the client a moment to answer it.
+    fn close(&mut self, code: ErrorCode, context: &mut Context<Self>) {
+        self.close_reason = Some(code);
+        self.end_subscriptions();
+        let row = code.row();
+        self.outbox.close(close_frame(row.close.unwrap_or(INTERNAL_ERROR), row.name));
+        info!(conn.id = %self.id, code = row.name, "Closed a connection: {}", row.title);
+        let outbox = self.outbox.clone();
+        context.run_later(CLOSE_WAIT, move |_, context| {
+            outbox.finish();
+            context.stop();
+        });
+    }
+
+    fn end_subscriptions(&mut self) {
+        for (_, subscription) in self.subscriptions.drain() {
+            subscription.end();
+        }
+    }
+}
+
+/// The close code of an error that has none of its own (RFC 6455, section 7.4.1).
+const INTERNAL_ERROR: u16 = 1011;
+
+/// The refusal of a client that reads too slowly.
+fn too_slow() -> Refusal {
+    Refusal::plain(ErrorCode::SlowConsumer)
+}

@@ -1,0 +1,106 @@
+//! The way to the wire: an inbound stream of messages, an outbox, and a close, mounted in the HTTP server.
+//!
+//! `actix_ws` makes the handshake. Frames are read by our own decoder, since a text message that stops being UTF-8
+//! must fail at that octet (RFC 6455, section 8.1), and written from shared bytes through the outbox.
+
+use actix_web::{FromRequest, HttpRequest, HttpResponse, body::BoxBody, dev, web};
+use fanfare_protocol::websocket::{Inbound as Frame, Violation, close_frame, empty_close_frame, pong_frame};
+
+mod inbound;
+mod outbox;
+
+pub(crate) use inbound::{Arrival, Inbound};
+use outbox::News;
+pub(crate) use outbox::Outbox;
+
+/// The subprotocol that a client may name.
+const SUBPROTOCOL: &str = "fanfare.v1";
+
+/// Bounds of one socket.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// The largest message from the client, in bytes.
+    pub(crate) message_bytes: usize,
+    /// Bytes that may wait for the client.
+    pub(crate) outbox_bytes: usize,
+}
+
+/// Answers the handshake and opens the socket.
+pub(crate) async fn open(
+    request: &HttpRequest,
+    payload: web::Payload,
+    bounds: Bounds,
+) -> Result<(HttpResponse, Inbound, Outbox), actix_web::Error> {
+    let no_payload = web::Payload::from_request(request, &mut dev::Payload::None).await?;
+    let (response, _, _) = actix_ws::handle_with_protocols(request, no_payload, &[SUBPROTOCOL])?;
+    let outbox = Outbox::new(bounds.outbox_bytes);
+    let response = response.map_body(|_, _| BoxBody::new(outbox.body()));
+    Ok((response, Inbound::new(payload, bounds.message_bytes), outbox))
+}
+
+/// How a socket ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// It was closed, by either side.
+    Closed,
+    /// The client broke RFC 6455.
+    Violated,
+    /// The connection was lost.
+    Lost,
+}
+
+/// Who listens to a socket.
+pub(crate) trait Listener {
+    /// A whole text message. Nothing further is read until this is done.
+    async fn text(&mut self, text: String);
+    /// A whole binary message. Nothing further is read until this is done.
+    async fn binary(&mut self, bytes: bytes::Bytes);
+    /// A control frame, which is answered already.
+    async fn heard(&mut self);
+    /// The client breaks RFC 6455; the close that follows is sent after this.
+    async fn violated(&mut self, violation: &Violation);
+    /// The outbox is over its bound.
+    async fn overflowed(&mut self);
+}
+
+/// Reads a socket to its end: answers pings and closes, and hands messages on.
+pub(crate) async fn drive(mut inbound: Inbound, outbox: &Outbox, listener: &mut impl Listener) -> Ended {
+    let ended = loop {
+        let arrival = tokio::select! {
+            arrival = inbound.next() => arrival,
+            news = outbox.news() => match news {
+                News::Overflowed => {
+                    listener.overflowed().await;
+                    continue;
+                }
+                News::Finished => break Ended::Closed,
+            },
+        };
+        match arrival {
+            Arrival::Frame(Frame::Close(close)) => {
+                outbox.close(match close {
+                    Some(close) => close_frame(close.code, ""),
+                    None => empty_close_frame(),
+                });
+                break Ended::Closed;
+            }
+            _ if outbox.is_closing() && !matches!(arrival, Arrival::Lost) => {}
+            Arrival::Frame(Frame::Text(text)) => listener.text(text).await,
+            Arrival::Frame(Frame::Binary(bytes)) => listener.binary(bytes).await,
+            Arrival::Frame(Frame::Ping(payload)) => {
+                // A refused pong is an overflow, which is told above.
+                let _ = outbox.push(pong_frame(&payload));
+                listener.heard().await;
+            }
+            Arrival::Frame(Frame::Pong(_)) => listener.heard().await,
+            Arrival::Violation(violation) => {
+                listener.violated(&violation).await;
+                outbox.close(close_frame(violation.close_code(), ""));
+                break Ended::Violated;
+            }
+            Arrival::Lost => break Ended::Lost,
+        }
+    };
+    outbox.finish();
+    ended
+}
