@@ -53,6 +53,17 @@ pub struct ClientIdentity {
 }
 
 impl Grant {
+    #[cfg(test)]
+    pub(crate) fn for_tests(
+        profile: Arc<AppProfile>,
+        key: KeyId,
+        identity: Identity,
+        capability: Capability,
+        ceiling: Capability,
+    ) -> Self {
+        Self { profile, key, identity, capability, ceiling }
+    }
+
     /// The rights on a channel: what the credential gives, cut down to what its key may do, and what the channel's rule gives anyone.
     pub fn rights(&self, channel: &ChannelName) -> Rights {
         let rule = self.profile.rule(channel);

@@ -1,0 +1,162 @@
+use super::*;
+
+#[test]
+fn the_first_request_must_be_connect() {
+    let mut subject = Subject::new();
+    subject.text(r#"{"id":1,"op":"subscribe","channel":"a"}"#);
+    assert_eq!(subject.said[0]["error"]["code"], "not_connected");
+    assert_eq!(subject.said[1]["op"], "error");
+    assert_eq!(subject.closed_with(), Some(ErrorCode::NotConnected));
+}
+
+#[test]
+fn requests_sent_before_connect_is_answered_wait_their_turn() {
+    let mut subject = Subject::new();
+    subject.text(r#"{"id":1,"op":"connect","token":"t"}"#);
+    subject.text(r#"{"id":2,"op":"subscribe","channel":"a"}"#);
+    assert!(subject.said.is_empty());
+    subject.apply(Command::Authenticated(Ok(everything())));
+    assert_eq!(subject.said[0]["id"], 1);
+    assert!(matches!(subject.wants.last(), Some(Effect::Locate { id: 2, .. })));
+}
+
+#[test]
+fn a_second_connect_closes() {
+    let mut subject = Subject::connected(everything());
+    subject.text(r#"{"id":9,"op":"connect","token":"t"}"#);
+    assert_eq!(subject.closed_with(), Some(ErrorCode::AlreadyConnected));
+}
+
+#[test]
+fn a_refused_connect_is_answered_and_then_closed_with_its_code() {
+    let mut subject = Subject::new();
+    subject.text(r#"{"id":1,"op":"connect","token":"t"}"#);
+    subject.apply(Command::Authenticated(Err(Refusal::plain(ErrorCode::BadToken))));
+    assert_eq!(subject.said[0]["error"]["code"], "bad_token");
+    assert_eq!(subject.said[1]["error"]["code"], "bad_token");
+    assert_eq!(subject.closed_with(), Some(ErrorCode::BadToken));
+}
+
+#[test]
+fn without_connect_the_socket_closes_after_ten_seconds() {
+    let mut subject = Subject::new();
+    subject.pass_until(Timestamp(at(10).0 - 1));
+    assert_eq!(subject.closed_with(), None);
+    subject.pass_until(at(10));
+    assert_eq!(subject.closed_with(), Some(ErrorCode::ConnectTimeout));
+}
+
+#[test]
+fn a_silent_connection_is_pinged_and_then_closed() {
+    let mut subject = Subject::connected(everything());
+    subject.pass_until(at(25));
+    assert_eq!(subject.take_said()[0]["op"], "ping");
+    subject.now = at(30);
+    subject.text(r#"{"op":"pong"}"#);
+    subject.pass_until(at(54));
+    assert!(subject.said.is_empty());
+    subject.pass_until(at(65));
+    assert_eq!(subject.said[0]["op"], "ping");
+    assert_eq!(subject.closed_with(), Some(ErrorCode::NoPong));
+}
+
+#[test]
+fn a_subscription_is_answered_before_it_is_delivered() {
+    let mut subject = Subject::connected(everything());
+    subject.text(r#"{"id":2,"op":"subscribe","channel":"a"}"#);
+    subject.locate_all();
+    assert_eq!(subject.said[0]["ok"]["serial"], 4);
+    assert!(matches!(subject.wants.last(), Some(Effect::Deliver { .. })));
+    subject.text(r#"{"id":3,"op":"subscribe","channel":"a"}"#);
+    assert_eq!(subject.said[1]["error"]["code"], "already_subscribed");
+}
+
+#[test]
+fn unsubscribing_before_the_start_is_known_answers_both_requests() {
+    let mut subject = Subject::connected(everything());
+    subject.text(r#"{"id":2,"op":"subscribe","channel":"a"}"#);
+    subject.text(r#"{"id":3,"op":"unsubscribe","channel":"a"}"#);
+    subject.locate_all();
+    assert_eq!(subject.said[0]["id"], 3);
+    assert_eq!((&subject.said[1]["id"], &subject.said[1]["error"]["code"]), (&2.into(), &"not_subscribed".into()));
+    assert!(!subject.wants.iter().any(|effect| matches!(effect, Effect::Deliver { .. })));
+}
+
+#[test]
+fn rights_decide_what_may_be_asked() {
+    let mut subject = Subject::connected(grant(r#"{"news":["subscribe"]}"#, 3_600));
+    for (id, request) in [
+        r#""op":"subscribe","channel":"other""#,
+        r#""op":"subscribe","channel":"news","rewind":{"messages":1}"#,
+        r#""op":"publish","channel":"news","data":1"#,
+        r#""op":"history","channel":"news""#,
+    ]
+    .iter()
+    .enumerate()
+    {
+        subject.text(&format!(r#"{{"id":{},{request}}}"#, id + 10));
+        assert_eq!(subject.take_said()[0]["error"]["code"], "forbidden", "{request}");
+    }
+    assert!(subject.wants.is_empty());
+}
+
+#[test]
+fn a_connection_has_as_many_channels_as_its_plan_allows() {
+    let mut subject = Subject::connected(everything());
+    for id in 2..6 {
+        subject.text(&format!(r#"{{"id":{id},"op":"subscribe","channel":"c{id}"}}"#));
+    }
+    assert_eq!(subject.said[0]["error"]["code"], "channel_limit");
+    assert_eq!(subject.wants.len(), 3);
+}
+
+#[test]
+fn who_goes_on_too_fast_is_refused_and_then_closed() {
+    let mut subject = Subject::connected(everything());
+    let most = Limits::default().requests_per_s;
+    for id in 1..=most + 1 {
+        let text = format!(r#"{{"id":{id},"op":"history","channel":"a"}}"#);
+        subject.apply(Command::TooFast { text, retry_after: Duration::from_millis(7) });
+    }
+    assert_eq!(subject.said[0]["error"]["retry_after_ms"], 7);
+    assert_eq!(subject.closed_with(), Some(ErrorCode::RateLimited));
+}
+
+#[test]
+fn the_place_is_told_only_to_who_waits_for_it() {
+    let mut subject = Subject::connected(everything());
+    subject.apply(Command::Published { id: 3, with_place: false, outcome: Ok(receipt()) });
+    subject.apply(Command::Published { id: 4, with_place: true, outcome: Ok(receipt()) });
+    assert_eq!(subject.said[0]["ok"], serde_json::json!({"message": "msg_1"}));
+    assert_eq!(subject.said[1]["ok"], serde_json::json!({"message": "msg_1", "epoch": "e", "serial": 5}));
+}
+
+#[test]
+fn a_rule_that_changes_ends_what_it_no_longer_allows() {
+    let open = profile(&[("_default", Rule { public: true, ..Rule::default() })]);
+    let stranger = Grant::for_tests(
+        open,
+        KeyId::parse("fk_a").unwrap(),
+        Identity::Public,
+        Capability::default(),
+        Capability::everything(),
+    );
+    let mut subject = Subject::new();
+    subject.text(r#"{"id":1,"op":"connect","key":"fk_a"}"#);
+    subject.apply(Command::Authenticated(Ok(stranger)));
+    subject.text(r#"{"id":2,"op":"subscribe","channel":"a"}"#);
+    subject.locate_all();
+    subject.take_said();
+    subject.apply(Command::AppChanged(Ok(profile(&[]))));
+    assert_eq!(subject.said[0]["op"], "unsubscribed");
+    assert!(matches!(subject.wants.last(), Some(Effect::Stop(_))));
+}
+
+#[test]
+fn draining_says_reconnect_and_closes() {
+    let mut subject = Subject::connected(everything());
+    subject.apply(Command::Drain);
+    assert_eq!(subject.said[0]["op"], "reconnect");
+    assert_eq!(subject.said[1]["op"], "error");
+    assert_eq!(subject.closed_with(), Some(ErrorCode::Draining));
+}
