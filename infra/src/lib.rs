@@ -1,1 +1,7 @@
+//! The ports of the domain, implemented: SQL stores, in-process engines, sealing, the data folder, telemetry.
 
+pub mod data_dir;
+pub mod memory;
+pub mod sealing;
+pub mod sql;
+pub mod telemetry;

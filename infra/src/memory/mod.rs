@@ -1,0 +1,11 @@
+//! The in-process engines: bus, queue, limits, and the cache of keys and apps.
+
+mod bus;
+mod directory;
+mod limits;
+mod queue;
+
+pub use bus::MemoryBus;
+pub use directory::CachedDirectory;
+pub use limits::GovernorLimits;
+pub use queue::{MemoryQueue, QueueBounds};

@@ -1,0 +1,148 @@
+//! Apps in SQL.
+
+use async_trait::async_trait;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use fanfare_domain::{
+    StoreError,
+    apps::{App, Apps},
+    ids::{AppId, TenantId},
+    stores::Page,
+};
+use fanfare_protocol::Epoch;
+
+use super::{
+    SqlStore, corrupt,
+    db::{Conn, on_dialect},
+    schema::{apps, removed_apps},
+    stored, timestamp,
+};
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = apps, check_for_backend(diesel::pg::Pg, diesel::sqlite::Sqlite))]
+struct AppRow {
+    id: String,
+    tenant_id: String,
+    name: String,
+    enabled: bool,
+    epoch: String,
+    created_at: i64,
+}
+
+impl From<&App> for AppRow {
+    fn from(app: &App) -> Self {
+        Self {
+            id: app.id.as_str().to_owned(),
+            tenant_id: app.tenant.as_str().to_owned(),
+            name: app.name.clone(),
+            enabled: app.enabled,
+            epoch: app.epoch.as_str().to_owned(),
+            created_at: stored(app.created_at),
+        }
+    }
+}
+
+impl TryFrom<AppRow> for App {
+    type Error = StoreError;
+
+    fn try_from(row: AppRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: AppId::parse(&row.id).map_err(|bad| corrupt("apps.id", bad))?,
+            tenant: TenantId::parse(&row.tenant_id).map_err(|bad| corrupt("apps.tenant_id", bad))?,
+            name: row.name,
+            enabled: row.enabled,
+            epoch: Epoch::new(&row.epoch),
+            created_at: timestamp(row.created_at),
+        })
+    }
+}
+
+#[async_trait]
+impl Apps for SqlStore {
+    async fn insert(&self, app: &App) -> Result<(), StoreError> {
+        let row = AppRow::from(app);
+        self.db
+            .work(|db| async move {
+                let mut conn = db.write().await?;
+                on_dialect!(&mut conn, |c| diesel::insert_into(apps::table).values(&row).execute(c).await).map(drop)
+            })
+            .await
+    }
+
+    async fn find(&self, app: &AppId) -> Result<Option<App>, StoreError> {
+        let app = app.clone();
+        self.db
+            .work(|db| async move {
+                let mut conn = db.read().await?;
+                on_dialect!(&mut conn, |c| apps::table
+                    .find(app.as_str())
+                    .select(AppRow::as_select())
+                    .first(c)
+                    .await
+                    .optional())?
+                .map(App::try_from)
+                .transpose()
+            })
+            .await
+    }
+
+    async fn list(&self, tenant: &TenantId, page: &Page) -> Result<Vec<App>, StoreError> {
+        let (tenant, page) = (tenant.clone(), page.clone());
+        self.db
+            .work(|db| async move {
+                let mut conn = db.read().await?;
+                on_dialect!(&mut conn, |c| apps::table
+                    .filter(apps::tenant_id.eq(tenant.as_str()))
+                    .filter(apps::id.gt(page.after.unwrap_or_default()))
+                    .order(apps::id)
+                    .limit(i64::from(page.limit))
+                    .select(AppRow::as_select())
+                    .load(c)
+                    .await)?
+                .into_iter()
+                .map(App::try_from)
+                .collect()
+            })
+            .await
+    }
+
+    async fn update(&self, app: &App) -> Result<bool, StoreError> {
+        let row = AppRow::from(app);
+        self.db
+            .work(|db| async move {
+                let mut conn = db.write().await?;
+                let changed = on_dialect!(&mut conn, |c| diesel::update(apps::table.find(&row.id))
+                    .filter(apps::tenant_id.eq(&row.tenant_id))
+                    .set((apps::name.eq(&row.name), apps::enabled.eq(row.enabled)))
+                    .execute(c)
+                    .await)?;
+                Ok(changed > 0)
+            })
+            .await
+    }
+
+    async fn remove(&self, tenant: &TenantId, app: &AppId) -> Result<bool, StoreError> {
+        let (tenant, app) = (tenant.clone(), app.clone());
+        self.db
+            .work(|db| async move {
+                let mut conn = db.write().await?;
+                conn.begin().await?;
+                let removed = remove(&mut conn, &tenant, &app).await;
+                conn.finish(removed).await
+            })
+            .await
+    }
+}
+
+/// Keys and rules go with the row; messages cannot be read without it, and are noted down for the sweep.
+async fn remove(conn: &mut Conn, tenant: &TenantId, app: &AppId) -> Result<bool, StoreError> {
+    let removed = on_dialect!(conn, |c| diesel::delete(apps::table.find(app.as_str()))
+        .filter(apps::tenant_id.eq(tenant.as_str()))
+        .execute(c)
+        .await)?;
+    if removed > 0 {
+        let note = removed_apps::id.eq(app.as_str());
+        on_dialect!(conn, |c| diesel::insert_into(removed_apps::table).values(note).execute(c).await)?;
+    }
+    Ok(removed > 0)
+}

@@ -1,0 +1,183 @@
+//! What an append will do, decided apart from any engine: who gets which serial, and who repeats what.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry};
+use std::time::Duration;
+
+use diesel::prelude::*;
+use fanfare_domain::{
+    history::Appended,
+    ids::AppId,
+    publishing::{Accepted, IDEMPOTENCY_WINDOW},
+};
+use fanfare_protocol::{ChannelName, Epoch, Serial};
+
+use crate::sql::{schema::messages, stored, timestamp};
+
+/// Kept beyond the last moment at which a message may be asked for, so that clocks need not agree.
+const SLACK: Duration = Duration::from_secs(3_600);
+
+/// A message that waits for its place.
+pub(super) struct Pending {
+    pub app: AppId,
+    pub channel: ChannelName,
+    pub id: String,
+    time: i64,
+    name: Option<String>,
+    client: Option<String>,
+    headers: Option<String>,
+    data: String,
+    /// Only of a message with an idempotency key.
+    pub fingerprint: Option<[u8; 16]>,
+    life_ms: i64,
+}
+
+impl From<&Accepted> for Pending {
+    fn from(accepted: &Accepted) -> Self {
+        let message = &accepted.message;
+        let life = accepted.retention.duration().max(IDEMPOTENCY_WINDOW).saturating_add(SLACK);
+        Self {
+            app: accepted.app.clone(),
+            channel: accepted.channel.clone(),
+            id: message.id.as_str().to_owned(),
+            time: stored(message.time),
+            name: message.name.as_ref().map(|name| name.as_str().to_owned()),
+            client: message.client.as_ref().map(|client| client.as_str().to_owned()),
+            headers: message.headers.as_ref().map(|headers| serde_json::to_string(headers).expect("headers are strings")),
+            data: message.data.get().to_owned(),
+            fingerprint: accepted.keyed.then_some(accepted.fingerprint),
+            life_ms: i64::try_from(life.as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+/// A row of `messages`.
+#[derive(Debug, Insertable)]
+#[diesel(table_name = messages)]
+pub(super) struct MessageRow {
+    pub app_id: String,
+    pub channel: String,
+    pub serial: i64,
+    pub id: String,
+    pub time: i64,
+    pub name: Option<String>,
+    pub client: Option<String>,
+    pub headers: Option<String>,
+    pub fingerprint: Option<Vec<u8>>,
+    pub expires_at: i64,
+    pub data: String,
+}
+
+/// A channel's last serial and time.
+#[derive(Debug, Clone)]
+pub(super) struct ChannelHead {
+    pub epoch: Epoch,
+    pub serial: i64,
+    pub time: i64,
+    /// Whether this append moved it.
+    pub moved: bool,
+}
+
+/// The place that a key's message took.
+#[derive(Debug, Clone)]
+pub(super) struct Taken {
+    pub serial: i64,
+    pub time: i64,
+    pub fingerprint: Vec<u8>,
+}
+
+type ChannelKey = (AppId, ChannelName);
+
+/// What the tables hold already, of all that an append touches.
+#[derive(Default)]
+pub(super) struct Known {
+    /// The epochs of the apps that are there.
+    pub apps: HashMap<AppId, Epoch>,
+    /// The heads of the channels that are there.
+    pub heads: BTreeMap<ChannelKey, ChannelHead>,
+    /// By message id, the latest place that a key took.
+    pub taken: HashMap<(ChannelKey, String), Taken>,
+}
+
+/// What an append writes and answers.
+pub(super) struct Plan {
+    pub rows: Vec<MessageRow>,
+    pub heads: BTreeMap<ChannelKey, ChannelHead>,
+    pub outcomes: Vec<Appended>,
+}
+
+/// The apps that an append touches, sorted, each once.
+pub(super) fn apps(pending: &[Pending]) -> BTreeSet<&AppId> {
+    pending.iter().map(|message| &message.app).collect()
+}
+
+/// The channels that an append touches, sorted, each once.
+pub(super) fn channels(pending: &[Pending]) -> BTreeSet<(&AppId, &ChannelName)> {
+    pending.iter().map(|message| (&message.app, &message.channel)).collect()
+}
+
+/// Gives each new message the next serial of its channel, in the order given.
+pub(super) fn plan(pending: Vec<Pending>, known: Known) -> Plan {
+    let Known { apps, heads, mut taken } = known;
+    let mut plan = Plan { rows: Vec::with_capacity(pending.len()), heads, outcomes: Vec::with_capacity(pending.len()) };
+    for message in pending {
+        let outcome = match apps.get(&message.app) {
+            Some(epoch) => place(message, epoch, &mut plan, &mut taken),
+            None => Appended::NoApp,
+        };
+        plan.outcomes.push(outcome);
+    }
+    plan
+}
+
+fn place(
+    message: Pending,
+    app_epoch: &Epoch,
+    plan: &mut Plan,
+    taken: &mut HashMap<(ChannelKey, String), Taken>,
+) -> Appended {
+    let key = (message.app.clone(), message.channel.clone());
+    let head = match plan.heads.entry(key.clone()) {
+        Entry::Occupied(head) => head.into_mut(),
+        Entry::Vacant(none) => {
+            none.insert(ChannelHead { epoch: app_epoch.clone(), serial: 0, time: 0, moved: false })
+        }
+    };
+    if let Some(fingerprint) = message.fingerprint {
+        let since = stored(timestamp(message.time).before(IDEMPOTENCY_WINDOW));
+        let place = (key, message.id.clone());
+        match taken.get(&place) {
+            Some(first) if first.time >= since && first.fingerprint == fingerprint => {
+                let serial = Serial(super::heads::serial(first.serial));
+                return Appended::Repeated { epoch: head.epoch.clone(), serial };
+            }
+            Some(first) if first.time >= since => return Appended::Conflict,
+            _ => {}
+        }
+        let first = Taken { serial: head.serial + 1, time: head.time.max(message.time), fingerprint: fingerprint.to_vec() };
+        taken.insert(place, first);
+    }
+    head.serial += 1;
+    head.time = head.time.max(message.time);
+    head.moved = true;
+    let (serial, time) = (head.serial, head.time);
+    plan.rows.push(message.into_row(serial, time));
+    Appended::Stored { epoch: head.epoch.clone(), serial: Serial(super::heads::serial(serial)), time: timestamp(time) }
+}
+
+impl Pending {
+    fn into_row(self, serial: i64, time: i64) -> MessageRow {
+        MessageRow {
+            app_id: self.app.as_str().to_owned(),
+            channel: self.channel.as_str().to_owned(),
+            serial,
+            id: self.id,
+            time,
+            name: self.name,
+            client: self.client,
+            headers: self.headers,
+            fingerprint: self.fingerprint.map(|fingerprint| fingerprint.to_vec()),
+            expires_at: time.saturating_add(self.life_ms),
+            data: self.data,
+        }
+    }
+}

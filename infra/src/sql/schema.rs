@@ -1,0 +1,114 @@
+//! The tables, as both sets of migrations make them.
+
+diesel::table! {
+    tenants (id) {
+        id -> Text,
+        name -> Text,
+        plan -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    users (id) {
+        id -> Text,
+        email -> Text,
+        password_hash -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    memberships (tenant_id, user_id) {
+        tenant_id -> Text,
+        user_id -> Text,
+        role -> Text,
+    }
+}
+
+diesel::table! {
+    login_sessions (id) {
+        id -> Text,
+        user_id -> Text,
+        token_hash -> Text,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    apps (id) {
+        id -> Text,
+        tenant_id -> Text,
+        name -> Text,
+        enabled -> Bool,
+        epoch -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    api_keys (id) {
+        id -> Text,
+        app_id -> Text,
+        name -> Text,
+        cap -> Text,
+        secret -> Binary,
+        previous_secret -> Nullable<Binary>,
+        previous_until -> Nullable<BigInt>,
+        expires_at -> Nullable<BigInt>,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    rules (app_id, namespace) {
+        app_id -> Text,
+        namespace -> Text,
+        rule -> Text,
+    }
+}
+
+diesel::table! {
+    removed_apps (id) {
+        id -> Text,
+    }
+}
+
+diesel::table! {
+    channels (app_id, channel) {
+        app_id -> Text,
+        channel -> Text,
+        epoch -> Text,
+        serial -> BigInt,
+        time -> BigInt,
+        swept -> BigInt,
+    }
+}
+
+diesel::table! {
+    messages (app_id, channel, serial) {
+        app_id -> Text,
+        channel -> Text,
+        serial -> BigInt,
+        id -> Text,
+        time -> BigInt,
+        name -> Nullable<Text>,
+        client -> Nullable<Text>,
+        headers -> Nullable<Text>,
+        fingerprint -> Nullable<Binary>,
+        expires_at -> BigInt,
+        data -> Text,
+    }
+}
+
+diesel::table! {
+    settings (name) {
+        name -> Text,
+        value -> Text,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(apps, channels);
+diesel::allow_tables_to_appear_in_same_query!(tenants, memberships);
+diesel::allow_tables_to_appear_in_same_query!(users, login_sessions);
