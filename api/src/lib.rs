@@ -1,1 +1,57 @@
+//! The HTTP API: the control plane, publishing, history, tokens, and the pages that explain them.
+//!
+//! [`routes`] answers every path that nothing before it took, so it is configured last.
 
+mod accounts;
+mod answers;
+mod apps;
+mod batches;
+mod capabilities;
+mod config;
+mod docs;
+mod extract;
+mod fallback;
+mod history;
+mod keys;
+mod limits;
+mod lists;
+mod messages;
+mod observe;
+mod openapi;
+mod origins;
+mod pages;
+mod passwords;
+mod problems;
+mod rules;
+mod services;
+mod tenants;
+mod tokens;
+
+use actix_web::{middleware::from_fn, web};
+
+pub use config::{ApiConfig, Signup};
+pub use observe::observe;
+pub use openapi::openapi;
+pub use services::{Ports, Services};
+
+/// Everything the API serves, for `App::configure`; called once per worker thread, after every other service.
+pub fn routes(services: Services) -> impl FnOnce(&mut web::ServiceConfig) {
+    move |config| {
+        let api = web::scope("")
+            .app_data(web::Data::new(services))
+            .configure(accounts::routes)
+            .configure(tenants::routes)
+            .configure(apps::routes)
+            .configure(keys::routes)
+            .configure(rules::routes)
+            .configure(messages::routes)
+            .configure(batches::routes)
+            .configure(history::routes)
+            .configure(tokens::routes)
+            .configure(docs::routes)
+            .configure(pages::routes)
+            .default_service(web::to(fallback::refuse))
+            .wrap(from_fn(observe));
+        config.service(api);
+    }
+}

@@ -1,0 +1,255 @@
+//! Apps: what keys, rules and channels belong to.
+
+use actix_web::{
+    delete, get, patch, post,
+    web::{Data, ServiceConfig},
+};
+use fanfare_domain::{
+    Refusal, Timestamp,
+    accounts::Tenant,
+    apps::App,
+    bus::Broadcast,
+    ids::{AppId, TenantId},
+};
+use fanfare_protocol::ErrorCode;
+use serde::{Deserialize, Serialize};
+use tracing::info;
+use utoipa::ToSchema;
+
+use crate::{
+    answers::{Answer, Done},
+    extract::{Allowed, Body, ManageApps, Query, Then, Valid, View},
+    lists::{self, List},
+    openapi::refusals::{ANY, BODY, CHANGE, SESSION, refusals},
+    problems::ApiError,
+    services::{Services, to_its_end},
+    tenants::label,
+};
+
+pub(crate) fn routes(config: &mut ServiceConfig) {
+    config.service(list_apps).service(make_app).service(show_app).service(change_app).service(remove_app);
+}
+
+/// An app.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = App)]
+pub(crate) struct AppView {
+    /// Its id.
+    #[schema(value_type = String)]
+    id: AppId,
+    /// Whose it is.
+    #[schema(value_type = String)]
+    tenant: TenantId,
+    /// What it is called.
+    name: String,
+    /// A disabled app refuses its keys and tokens, and its connections are closed.
+    enabled: bool,
+    /// Whether Pusher clients are served; not on this server.
+    pusher: bool,
+    /// When it was made.
+    #[schema(value_type = u64)]
+    created_at: Timestamp,
+}
+
+impl From<App> for AppView {
+    fn from(app: App) -> Self {
+        Self {
+            id: app.id,
+            tenant: app.tenant,
+            name: app.name,
+            enabled: app.enabled,
+            pusher: false,
+            created_at: app.created_at,
+        }
+    }
+}
+
+/// An app to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewApp {
+    /// What it is called: 1 to 100 characters.
+    name: String,
+    /// Whether Pusher clients are served; only `false` is possible on this server.
+    #[serde(default)]
+    pusher: bool,
+}
+
+impl Body for NewApp {}
+
+/// What to change of an app.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AppPatch {
+    /// What it is called from now on.
+    name: Option<String>,
+    /// Whether it is enabled.
+    enabled: Option<bool>,
+    /// Whether Pusher clients are served; only `false` is possible on this server.
+    #[serde(default)]
+    pusher: Option<bool>,
+}
+
+impl Body for AppPatch {}
+
+fn refuse_pusher(wanted: bool) -> Result<(), ApiError> {
+    if wanted {
+        Err(ApiError::field("/pusher", "this server does not serve Pusher clients; leave it out or `false`"))
+    } else {
+        Ok(())
+    }
+}
+
+refusals!(ListAppsRefusals: SESSION, &[ErrorCode::NotFound, ErrorCode::InvalidBody], ANY);
+
+/// List a tenant's apps
+///
+/// Oldest first.
+#[utoipa::path(
+    tag = "apps",
+    params(
+        ("tenant" = String, Path, description = "The tenant's id.", example = "ten_01k2v3"),
+        ("limit" = Option<u32>, Query, description = "The most items: 1 to 100, 100 where it is absent."),
+        ("next" = Option<String>, Query, description = "The `next` of the page before.")
+    ),
+    responses(
+        (status = 200, description = "A page of apps.", body = List<AppView>, example = json!({
+            "items": [{"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "created_at": 1_764_000_000_000u64}],
+            "next": null
+        })),
+        ListAppsRefusals
+    ),
+    security(("sessionCookie" = []), ("sessionBearer" = []))
+)]
+#[get("/v1/tenants/{tenant}/apps")]
+pub(crate) async fn list_apps(
+    input: Then<Allowed<View, Tenant>, Query>,
+    services: Data<Services>,
+) -> Result<Answer<List<AppView>>, ApiError> {
+    let Then(scope, query) = input;
+    let page = lists::wanted(&query)?;
+    let apps = services.ports.apps.list(&scope.target.id, &page).await?;
+    Ok(Answer::ok(List::page(apps, &page, |app| app.id.as_str(), AppView::from)))
+}
+
+refusals!(MakeAppRefusals: SESSION, CHANGE, BODY, &[ErrorCode::NotFound, ErrorCode::Forbidden], ANY);
+
+/// Make an app
+///
+/// It has no keys yet, and the built-in rule for all of its channels.
+#[utoipa::path(
+    tag = "apps",
+    params(("tenant" = String, Path, description = "The tenant's id.", example = "ten_01k2v3")),
+    request_body(content = NewApp, example = json!({"name": "prod"})),
+    responses(
+        (status = 201, description = "The app.", body = AppView, example = json!(
+            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "created_at": 1_764_000_000_000u64}
+        )),
+        MakeAppRefusals
+    ),
+    security(("sessionCookie" = []), ("sessionBearer" = []))
+)]
+#[post("/v1/tenants/{tenant}/apps")]
+pub(crate) async fn make_app(
+    input: Then<Allowed<ManageApps, Tenant>, Valid<NewApp>>,
+    services: Data<Services>,
+) -> Result<Answer<AppView>, ApiError> {
+    let Then(scope, Valid(new)) = input;
+    refuse_pusher(new.pusher)?;
+    let app = App::new(scope.target.id, label("/name", &new.name)?, services.now());
+    services.ports.apps.insert(&app).await?;
+    info!(app.id = %app.id, user.id = %scope.caller.user.id, "Made app `{}`", app.id);
+    Ok(Answer::created(app.into()))
+}
+
+refusals!(ShowAppRefusals: SESSION, &[ErrorCode::NotFound], ANY);
+
+/// Show an app
+///
+/// Its name, whose it is, and whether it is enabled.
+#[utoipa::path(
+    tag = "apps",
+    params(("app" = String, Path, description = "The app's id.", example = "app_01k2v3")),
+    responses(
+        (status = 200, description = "The app.", body = AppView, example = json!(
+            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "created_at": 1_764_000_000_000u64}
+        )),
+        ShowAppRefusals
+    ),
+    security(("sessionCookie" = []), ("sessionBearer" = []))
+)]
+#[get("/v1/apps/{app}")]
+pub(crate) async fn show_app(scope: Allowed<View>) -> Answer<AppView> {
+    Answer::ok(scope.target.into())
+}
+
+refusals!(ChangeAppRefusals: SESSION, CHANGE, BODY, &[ErrorCode::NotFound, ErrorCode::Forbidden], ANY);
+
+/// Change an app
+///
+/// Fields that are absent stay as they are. Disabling an app closes its connections, and its keys and tokens are refused until it is enabled again.
+#[utoipa::path(
+    tag = "apps",
+    params(("app" = String, Path, description = "The app's id.", example = "app_01k2v3")),
+    request_body(content = AppPatch, example = json!({"enabled": false})),
+    responses(
+        (status = 200, description = "The app as it is now.", body = AppView, example = json!(
+            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": false, "pusher": false, "created_at": 1_764_000_000_000u64}
+        )),
+        ChangeAppRefusals
+    ),
+    security(("sessionCookie" = []), ("sessionBearer" = []))
+)]
+#[patch("/v1/apps/{app}")]
+pub(crate) async fn change_app(
+    input: Then<Allowed<ManageApps>, Valid<AppPatch>>,
+    services: Data<Services>,
+) -> Result<Answer<AppView>, ApiError> {
+    let Then(scope, Valid(patch)) = input;
+    refuse_pusher(patch.pusher.unwrap_or(false))?;
+    let mut app = scope.target;
+    if let Some(name) = patch.name {
+        app.name = label("/name", &name)?;
+    }
+    app.enabled = patch.enabled.unwrap_or(app.enabled);
+    let app = to_its_end(async move {
+        if !services.ports.apps.update(&app).await? {
+            return Err(Refusal::plain(ErrorCode::NotFound));
+        }
+        info!(app.id = %app.id, user.id = %scope.caller.user.id, app.enabled = app.enabled, "Changed app `{}`", app.id);
+        app_changed(&services, &app.id).await?;
+        Ok(app)
+    });
+    Ok(Answer::ok(app.await?.into()))
+}
+
+refusals!(RemoveAppRefusals: SESSION, CHANGE, &[ErrorCode::NotFound, ErrorCode::Forbidden], ANY);
+
+/// Remove an app
+///
+/// Its keys, its rules and its messages go with it, and its connections are closed. This cannot be undone.
+#[utoipa::path(
+    tag = "apps",
+    params(("app" = String, Path, description = "The app's id.", example = "app_01k2v3")),
+    responses((status = 204, description = "The app is gone."), RemoveAppRefusals),
+    security(("sessionCookie" = []), ("sessionBearer" = []))
+)]
+#[delete("/v1/apps/{app}")]
+pub(crate) async fn remove_app(scope: Allowed<ManageApps>, services: Data<Services>) -> Result<Done, ApiError> {
+    let app = scope.target;
+    let removal = to_its_end(async move {
+        if !services.ports.apps.remove(&app.tenant, &app.id).await? {
+            return Err(Refusal::plain(ErrorCode::NotFound));
+        }
+        info!(app.id = %app.id, user.id = %scope.caller.user.id, "Removed app `{}`", app.id);
+        app_changed(&services, &app.id).await
+    });
+    removal.await?;
+    Ok(Done)
+}
+
+/// Has every node read the app afresh.
+pub(crate) async fn app_changed(services: &Services, app: &AppId) -> Result<(), Refusal> {
+    services.ports.directory.forget_app(app).await;
+    services.tell(Broadcast::AppChanged(app.clone())).await
+}
