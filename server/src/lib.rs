@@ -1,1 +1,14 @@
+//! The `fanfare` binary as a library: configuration, composition of all parts into one process, and the command line.
 
+pub mod check;
+pub mod cli;
+pub mod client;
+pub mod compose;
+pub mod config;
+pub mod demo;
+pub mod docs;
+pub mod listening;
+pub mod ops;
+pub mod problem;
+pub mod readiness;
+pub mod serve;

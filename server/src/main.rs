@@ -1,1 +1,7 @@
-fn main() {}
+//! The `fanfare` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fanfare::cli::run()
+}

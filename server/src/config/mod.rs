@@ -1,0 +1,135 @@
+//! Configuration: one checked struct, from `fanfare.toml` and `FANFARE_…` variables.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
+
+use fanfare_api::ApiConfig;
+use fanfare_domain::plans::{Limits, Plans};
+use fanfare_gateway::GatewayConfig;
+use fanfare_infra::telemetry::{LogFormat, LogLevel};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer};
+
+use crate::problem::Problem;
+
+pub mod settings;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+/// What the process is told from outside; `settings::SETTINGS` has the reference text of each field.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the API, the gateway and the pages listen.
+    pub listen: SocketAddr,
+    /// Where health, readiness and metrics listen.
+    pub ops_listen: SocketAddr,
+    /// The folder of the database and the master key.
+    pub data_dir: PathBuf,
+    /// The key under which secrets are encrypted.
+    #[serde(default, deserialize_with = "secret")]
+    pub master_key: Option<SecretString>,
+    /// The master key before the present one.
+    #[serde(default, deserialize_with = "secret")]
+    pub master_key_old: Option<SecretString>,
+    /// The plan of a new tenant.
+    pub plan_default: String,
+    /// Plans that are added to the built-in ones, or replace them.
+    #[serde(default)]
+    pub plans: BTreeMap<String, Limits>,
+    /// The least level that is logged.
+    pub log: LogLevel,
+    /// How a line of the log is written.
+    pub log_format: LogFormat,
+    /// Whether `/test/echo` is served.
+    pub test_endpoints: bool,
+    /// Threads that serve requests and sockets.
+    #[serde(default)]
+    pub workers: Option<NonZeroUsize>,
+    /// The API's own settings.
+    pub api: ApiConfig,
+    /// The gateway's own settings.
+    pub gateway: GatewayConfig,
+}
+
+/// Everything that is wrong with the configuration.
+#[derive(Debug)]
+pub struct BadConfig(pub Vec<Problem>);
+
+impl fmt::Display for BadConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(Problem::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for BadConfig {}
+
+impl Config {
+    /// Reads the file (`./fanfare.toml` where none is named and it exists) and the environment of this process.
+    pub fn load(file: Option<&Path>) -> Result<Self, BadConfig> {
+        Self::from_sources(file, &std::env::vars_os().collect::<Vec<_>>())
+    }
+
+    /// Reads the file and the environment given.
+    pub fn from_sources(file: Option<&Path>, environment: &[(OsString, OsString)]) -> Result<Self, BadConfig> {
+        let table = sources::read(file, environment).map_err(BadConfig)?;
+        let config: Config = table.try_into().map_err(|error: toml::de::Error| BadConfig(vec![wrong_value(&error)]))?;
+        let keys = [("master_key", &config.master_key), ("master_key_old", &config.master_key_old)];
+        let mut problems: Vec<Problem> =
+            keys.into_iter().filter_map(|(name, key)| wrong_key(name, key.as_ref()?)).collect();
+        problems.extend(config.plans().err());
+        if problems.is_empty() { Ok(config) } else { Err(BadConfig(problems)) }
+    }
+
+    /// The plans there are.
+    pub fn plans(&self) -> Result<Plans, Problem> {
+        Plans::new(&self.plan_default, self.plans.clone()).map_err(|error| {
+            Problem::new(
+                error.to_string(),
+                "Set `plan_default` (FANFARE_PLAN_DEFAULT) to one of them, or add `[plans.NAME]`.",
+            )
+        })
+    }
+
+    /// The gateway's settings, with what the whole server decides for it.
+    pub fn gateway(&self) -> GatewayConfig {
+        GatewayConfig { test_endpoints: self.test_endpoints, ..self.gateway.clone() }
+    }
+
+    /// Threads that serve requests and sockets.
+    pub fn worker_threads(&self) -> usize {
+        self.workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+    }
+}
+
+/// What a value that is of its kind and still wrong is told; no secret can be among these.
+fn wrong_value(error: &toml::de::Error) -> Problem {
+    let text = error.to_string();
+    let name = text.rsplit_once("in `").and_then(|(_, rest)| rest.split('`').next()).unwrap_or_default();
+    let remedy =
+        settings::by_name(name).map_or("docs/configuration.md says what each setting takes.", |setting| setting.doc);
+    Problem::new(format!("`{name}` is wrong: {}", error.message()), remedy)
+}
+
+fn wrong_key(name: &str, key: &SecretString) -> Option<Problem> {
+    let text = key.expose_secret();
+    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    Some(Problem::new(
+        format!("`{name}` is not 64 hex digits"),
+        "Make one with `openssl rand -hex 32`, and keep it safe: what it encrypts cannot be read without it.",
+    ))
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    Ok(Some(SecretString::from(String::deserialize(deserializer)?)))
+}

@@ -1,0 +1,214 @@
+//! The one table of settings: name, variable, default and reference text of each.
+
+/// How a value is written, in the file and in a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A whole number.
+    Number,
+    /// `true` or `false`.
+    Flag,
+    /// A text that is never shown.
+    Secret,
+}
+
+impl Kind {
+    /// What a wrong value is told it should be.
+    pub fn wanted(self) -> &'static str {
+        match self {
+            Kind::Text | Kind::Secret => "a text",
+            Kind::Number => "a whole number",
+            Kind::Flag => "true or false",
+        }
+    }
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// The name in the file; `gateway.x` is `x` in the section `[gateway]`.
+    pub name: &'static str,
+    /// The environment variable that overrides the file.
+    pub variable: &'static str,
+    /// How a value is written.
+    pub kind: Kind,
+    /// The value where nothing is set; `None` where that has a meaning of its own, which the text tells.
+    pub default: Option<&'static str>,
+    /// The reference text.
+    pub doc: &'static str,
+}
+
+const fn row(
+    name: &'static str,
+    variable: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    doc: &'static str,
+) -> Setting {
+    Setting { name, variable, kind, default, doc }
+}
+
+/// Every setting, in the order of the documentation.
+pub const SETTINGS: &[Setting] = &[
+    row(
+        "listen",
+        "FANFARE_LISTEN",
+        Kind::Text,
+        Some("127.0.0.1:8080"),
+        "The address and port of the API, the gateway and the pages. Port 0 takes a free one, and the ready line tells which.",
+    ),
+    row(
+        "ops_listen",
+        "FANFARE_OPS_LISTEN",
+        Kind::Text,
+        Some("127.0.0.1:9090"),
+        "The address and port of `/healthz`, `/readyz` and `/metrics`; not for the public.",
+    ),
+    row(
+        "data_dir",
+        "FANFARE_DATA_DIR",
+        Kind::Text,
+        Some("./fanfare-data"),
+        "The folder of the database and the master key. One process at a time may use it. A relative path starts at the working folder.",
+    ),
+    row(
+        "master_key",
+        "FANFARE_MASTER_KEY",
+        Kind::Secret,
+        None,
+        "64 hex digits, under which secrets are encrypted. Where it is not set, a key is made on the first run and kept in the data folder, readable by its owner only.",
+    ),
+    row(
+        "master_key_old",
+        "FANFARE_MASTER_KEY_OLD",
+        Kind::Secret,
+        None,
+        "The master key before the present one: what it encrypted can still be read.",
+    ),
+    row(
+        "plan_default",
+        "FANFARE_PLAN_DEFAULT",
+        Kind::Text,
+        Some("default"),
+        "The plan of a new tenant: `default`, `unlimited`, or one of `[plans.NAME]`.",
+    ),
+    row(
+        "log",
+        "FANFARE_LOG",
+        Kind::Text,
+        Some("info"),
+        "The least level that is logged: `error`, `warn`, `info`, `debug` or `trace`. What comes from libraries is logged from `info` up at most.",
+    ),
+    row(
+        "log_format",
+        "FANFARE_LOG_FORMAT",
+        Kind::Text,
+        Some("text"),
+        "`text` for people, `json` for machines: one object a line, on standard error.",
+    ),
+    row(
+        "test_endpoints",
+        "FANFARE_TEST_ENDPOINTS",
+        Kind::Flag,
+        Some("false"),
+        "Whether `/test/echo` is served, for conformance suites. Leave it off in production.",
+    ),
+    row(
+        "workers",
+        "FANFARE_WORKERS",
+        Kind::Number,
+        None,
+        "Threads that serve requests and sockets; one for each core where it is not set.",
+    ),
+    row(
+        "api.signup",
+        "FANFARE_SIGNUP",
+        Kind::Text,
+        Some("open"),
+        "`open`: anyone who reaches the API may sign up. `closed`: nobody may; who has an account keeps it.",
+    ),
+    row(
+        "api.signups_per_hour",
+        "FANFARE_API_SIGNUPS_PER_HOUR",
+        Kind::Number,
+        Some("100"),
+        "Sign-ups from one address in an hour. An IPv6 address counts with its whole /64 network, here and below.",
+    ),
+    row(
+        "api.logins_per_minute",
+        "FANFARE_API_LOGINS_PER_MINUTE",
+        Kind::Number,
+        Some("60"),
+        "Log-ins from one address in a minute.",
+    ),
+    row(
+        "api.password_tries_per_minute",
+        "FANFARE_API_PASSWORD_TRIES_PER_MINUTE",
+        Kind::Number,
+        Some("10"),
+        "Tries of one account's password in a minute, wherever they come from.",
+    ),
+    row(
+        "api.control_requests_per_minute",
+        "FANFARE_API_CONTROL_REQUESTS_PER_MINUTE",
+        Kind::Number,
+        Some("3000"),
+        "Requests to the control plane from one address in a minute.",
+    ),
+    row(
+        "api.history_reads_per_s",
+        "FANFARE_API_HISTORY_READS_PER_S",
+        Kind::Number,
+        Some("200"),
+        "Pages of history that an app may read each second.",
+    ),
+    row(
+        "api.trust_forwarded",
+        "FANFARE_API_TRUST_FORWARDED",
+        Kind::Flag,
+        Some("false"),
+        "Believe `X-Forwarded-For` and `X-Forwarded-Proto`. Set it only behind a reverse proxy that writes both; needed where that proxy ends TLS.",
+    ),
+    row(
+        "gateway.connection.ping_interval",
+        "FANFARE_GATEWAY_CONNECTION_PING_INTERVAL",
+        Kind::Text,
+        Some("25s"),
+        "A connection that is silent for this long is pinged.",
+    ),
+    row(
+        "gateway.connection.pong_timeout",
+        "FANFARE_GATEWAY_CONNECTION_PONG_TIMEOUT",
+        Kind::Text,
+        Some("10s"),
+        "A pinged connection that stays silent for this long is closed as `no_pong`.",
+    ),
+    row(
+        "gateway.connection.connect_timeout",
+        "FANFARE_GATEWAY_CONNECTION_CONNECT_TIMEOUT",
+        Kind::Text,
+        Some("10s"),
+        "A socket that has not sent `connect` for this long is closed as `connect_timeout`.",
+    ),
+];
+
+/// Variables that the command line reads for itself; they are no settings of the server.
+pub const CLIENT_VARIABLES: &[&str] = &["FANFARE_CONFIG", "FANFARE_KEY", "FANFARE_URL"];
+
+/// Settings that would choose an engine outside the process.
+pub const ENGINES: &[(&str, &str, &str)] = &[
+    ("database_url", "FANFARE_DATABASE_URL", "SQLite in the data folder"),
+    ("redis_url", "FANFARE_REDIS_URL", "the bus inside the process"),
+    ("amqp_url", "FANFARE_AMQP_URL", "the queue inside the process"),
+];
+
+/// The setting of that variable.
+pub fn by_variable(variable: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.variable == variable)
+}
+
+/// The setting of that name.
+pub fn by_name(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}

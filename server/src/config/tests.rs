@@ -1,0 +1,126 @@
+use std::io::Write;
+
+use super::*;
+
+fn environment(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    pairs.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect()
+}
+
+fn load(file: &str, pairs: &[(&str, &str)]) -> Result<Config, String> {
+    let mut kept = tempfile::NamedTempFile::new().unwrap();
+    kept.write_all(file.as_bytes()).unwrap();
+    Config::from_sources(Some(kept.path()), &environment(pairs)).map_err(|bad| bad.to_string())
+}
+
+#[test]
+fn nothing_set_is_a_server_on_loopback_with_the_embedded_engines() {
+    let config = load("", &[]).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.ops_listen.to_string(), "127.0.0.1:9090");
+    assert_eq!(config.data_dir, Path::new("./fanfare-data"));
+    assert!(config.master_key.is_none() && config.workers.is_none() && !config.test_endpoints);
+}
+
+#[test]
+fn a_variable_overrides_the_file() {
+    let config = load(
+        "listen = \"127.0.0.1:1\"\nworkers = 3",
+        &[("FANFARE_LISTEN", "[::1]:2"), ("FANFARE_TEST_ENDPOINTS", "true")],
+    )
+    .unwrap();
+    assert_eq!(config.listen.to_string(), "[::1]:2");
+    assert_eq!(config.worker_threads(), 3);
+    assert!(config.test_endpoints);
+}
+
+#[test]
+fn everything_unknown_is_refused_at_once_with_the_nearest_known_name() {
+    let said =
+        load("listn = \"127.0.0.1:1\"\n[plans.big]\nconections = 5", &[("FANFARE_LISTNE", "x"), ("HOME", "/root")])
+            .unwrap_err();
+    for part in [
+        "`listn`",
+        "mean `listen`",
+        "`plans.big.conections`",
+        "mean `plans.big.connections`",
+        "FANFARE_LISTNE",
+        "mean `FANFARE_LISTEN`",
+    ] {
+        assert!(said.contains(part), "{part} is not in:\n{said}");
+    }
+}
+
+#[test]
+fn an_engine_that_this_version_lacks_is_refused_and_not_ignored() {
+    for variable in ["FANFARE_DATABASE_URL", "FANFARE_REDIS_URL", "FANFARE_AMQP_URL"] {
+        let said = load("", &[(variable, "postgres://user:hunter2@db/x")]).unwrap_err();
+        assert!(
+            said.contains(variable) && said.contains("only the embedded engines") && said.contains("Remove it"),
+            "{said}"
+        );
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    assert!(load("redis_url = \"redis://x\"", &[]).unwrap_err().contains("only the embedded engines"));
+}
+
+#[test]
+fn what_the_command_line_reads_for_itself_is_known() {
+    load("", &[("FANFARE_KEY", "fk_a.fs_b"), ("FANFARE_URL", "http://x"), ("FANFARE_CONFIG", "y")]).unwrap();
+}
+
+#[test]
+fn a_wrong_value_is_named_and_told_what_is_wanted() {
+    for (file, pairs, parts) in [
+        ("workers = \"four\"", &[][..], ["`workers`", "whole number"]),
+        ("", &[("FANFARE_WORKERS", "four")], ["FANFARE_WORKERS", "it is `four`"]),
+        ("workers = 0", &[], ["`workers`", "nonzero"]),
+        ("listen = \"localhost\"", &[], ["`listen`", "address and port"]),
+        ("[api]\nsignup = \"maybe\"", &[], ["`api.signup`", "`closed`"]),
+        ("", &[("FANFARE_GATEWAY_CONNECTION_PING_INTERVAL", "soon")], ["ping_interval", "time"]),
+        ("log = \"loud\"", &[], ["`log`", "`trace`"]),
+        ("plan_default = \"huge\"", &[], ["no plan `huge`", "FANFARE_PLAN_DEFAULT"]),
+        ("listen = ", &[], ["line 1", "TOML"]),
+        ("", &[("FANFARE_LOG", "")], ["FANFARE_LOG", "empty"]),
+    ] {
+        let said = load(file, pairs).unwrap_err();
+        assert!(parts.iter().all(|part| said.contains(part)), "{parts:?} are not in:\n{said}");
+    }
+}
+
+#[test]
+fn a_master_key_is_never_shown() {
+    for file in ["master_key = \"c0ffee\"", "master_key = \"c0ffee\n", "master_key = [\"c0ffee\"]"] {
+        let said = load(file, &[]).unwrap_err();
+        assert!(!said.contains("c0ffee"), "{said}");
+    }
+    let config = load("", &[("FANFARE_MASTER_KEY", &"c0ffee00".repeat(8))]).unwrap();
+    assert!(!format!("{config:?}").contains("c0ffee"));
+}
+
+#[test]
+fn plans_are_added_in_the_file_and_chosen_by_name() {
+    let config = load("plan_default = \"big\"\n[plans.big]\nconnections = 7", &[]).unwrap();
+    let plans = config.plans().unwrap();
+    assert_eq!(plans.limits("big").connections, 7);
+    assert_eq!(plans.limits("big").publishes_per_s, Limits::default().publishes_per_s);
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there() {
+    let bad = Config::from_sources(Some(Path::new("/nowhere/fanfare.toml")), &[]).unwrap_err();
+    assert!(bad.to_string().contains("/nowhere/fanfare.toml"));
+}
+
+#[test]
+fn the_table_has_every_setting_of_every_section_with_its_default() {
+    let mut config = toml::Table::new();
+    config.insert("api".into(), toml::Value::try_from(ApiConfig::default()).unwrap());
+    config.insert("gateway".into(), toml::Value::try_from(GatewayConfig::default()).unwrap());
+    let known = |name: &str| settings::by_name(name).and_then(|setting| setting.default).map(str::to_owned);
+    for (name, value) in sources::leaves(config.clone()) {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        assert_eq!(known(&name), Some(value), "{name}");
+    }
+    let sectioned = settings::SETTINGS.iter().filter(|setting| setting.name.contains('.')).count();
+    assert_eq!(sectioned, sources::leaves(config).len());
+}

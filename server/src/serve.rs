@@ -1,0 +1,203 @@
+//! `fanfare serve`: everything in one process, from the first check to the last answer.
+
+use std::{io::Write, net::TcpListener, sync::Arc, time::Duration};
+
+use actix_web::{
+    App, HttpServer,
+    dev::{Server, ServerHandle},
+    http::KeepAlive,
+    rt,
+};
+use fanfare_infra::telemetry::{self, Metrics};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{oneshot, watch},
+    time::timeout,
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    compose::{self, Node},
+    config::Config,
+    demo, listening, ops,
+    problem::Problem,
+    readiness::Readiness,
+};
+
+/// How long an idle HTTP connection is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long requests that are being answered may take once the process is asked to end, in seconds.
+const FINISH_S: u64 = 1;
+/// When a process that was asked to end does so, whatever still goes on; all that was answered is on disk.
+const END: Duration = Duration::from_millis(4_500);
+/// How often histograms are folded.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// Connections that one thread may hold; the limit of open files is the one that counts.
+const MANY: usize = 1 << 20;
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What keeps the server from starting, and what ended it unasked.
+pub fn run(config: &Config, with_demo: bool) -> Result<(), Problem> {
+    let setting_up = |error: telemetry::TelemetryError| Problem::new(error.to_string(), "Start the server in a process of its own.");
+    telemetry::init_log(config.log, config.log_format).map_err(setting_up)?;
+    let metrics = Metrics::install().map_err(setting_up)?;
+    end_on_panic();
+    raise_open_files();
+    rt::System::new().block_on(serve(config, metrics, with_demo))
+}
+
+/// A part that broke must not leave the rest looking healthy: any panic ends the process.
+fn end_on_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+        error!(thread, "A thread panicked, so the process ends: {panic}");
+        std::process::exit(1);
+    }));
+}
+
+fn raise_open_files() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => info!(limit, "Open files are limited to {limit}"),
+        Err(error) => warn!(%error, "The limit of open files could not be raised"),
+    }
+}
+
+async fn serve(config: &Config, metrics: Metrics, with_demo: bool) -> Result<(), Problem> {
+    let node = compose::compose(config).await?;
+    let listener = listening::listen(config.listen, "listen", "FANFARE_LISTEN")?;
+    let ops_listener = listening::listen(config.ops_listen, "ops_listen", "FANFARE_OPS_LISTEN")?;
+    let (url, ops_url) = (listening::url(&listener)?, listening::url(&ops_listener)?);
+    warn_of_clear_text(config);
+
+    let (stop, stopped) = watch::channel(false);
+    let readiness = Readiness::new(Arc::new(node.store.clone()));
+    let mut worker = start_worker(&node, stopped.clone())?;
+    readiness.delivering(true);
+    let mut beats = rt::spawn(readiness.clone().beat(node.bus.clone(), stopped.clone()));
+    rt::spawn(keep_up(metrics.clone(), stopped));
+    let ops_server = ops_server(ops_listener, readiness.clone(), metrics)?;
+    let server = server(&node, listener, config.worker_threads())?;
+    let (ops_handle, handle) = (ops_server.handle(), server.handle());
+    let (mut ops_server, mut server) = (rt::spawn(ops_server), rt::spawn(server));
+    let ending = ending()?;
+
+    readiness.first_beat().await;
+    say(&format!("Fanfare is ready: {url}\nOperations: {ops_url}"));
+    if with_demo {
+        say(&demo::lines(&node, &config.plan_default, &url).await?);
+    }
+    let unasked = tokio::select! {
+        signal = ending => {
+            info!("Shutting down on {signal}");
+            None
+        }
+        _ = &mut worker => Some("the delivery worker"),
+        _ = &mut beats => Some("the heartbeat of the bus"),
+        _ = &mut server => Some("the server"),
+        _ = &mut ops_server => Some("the operations server"),
+    };
+    if let Some(part) = unasked {
+        readiness.delivering(false);
+        error!("{part} ended unasked, so the process ends");
+        return Err(Problem::new(format!("{part} ended unasked"), "Look at the last lines of the log, and start the server again."));
+    }
+    readiness.stop();
+    if timeout(END, shut_down(&node, handle, &mut worker)).await.is_err() {
+        warn!("Something still went on at the end of the time for shutting down");
+    }
+    stop.send_replace(true);
+    ops_handle.stop(false).await;
+    info!("Ended");
+    Ok(())
+}
+
+/// Ends in the order in which nothing is lost: sockets, requests, then what they left in the queue.
+async fn shut_down(node: &Node, handle: ServerHandle, worker: &mut oneshot::Receiver<()>) {
+    node.gateway.drain().await;
+    handle.stop(true).await;
+    node.queue.close();
+    // Ends with an error only if the worker ended without a word, which is all the same now.
+    let _ = worker.await;
+}
+
+fn server(node: &Node, listener: TcpListener, threads: usize) -> Result<Server, Problem> {
+    let (gateway, services) = (node.gateway.clone(), node.services.clone());
+    let server = HttpServer::new(move || App::new().configure(gateway.routes()).configure(fanfare_api::routes(services.clone())))
+        .workers(threads)
+        .max_connections(MANY)
+        .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+        .shutdown_timeout(FINISH_S)
+        .disable_signals()
+        .on_connect(|io, _| fanfare_gateway::tune(io))
+        .listen(listener)
+        .map_err(|error| cannot_serve(&error))?;
+    Ok(server.run())
+}
+
+fn ops_server(listener: TcpListener, readiness: Arc<Readiness>, metrics: Metrics) -> Result<Server, Problem> {
+    let server = HttpServer::new(move || App::new().configure(ops::routes(readiness.clone(), metrics.clone())))
+        .workers(1)
+        .disable_signals()
+        .listen(listener)
+        .map_err(|error| cannot_serve(&error))?;
+    Ok(server.run())
+}
+
+fn cannot_serve(error: &std::io::Error) -> Problem {
+    Problem::new(format!("a listener cannot be served: {error}"), "Raise the limit of open files, and start the server again.")
+}
+
+/// Runs delivery and sweeping on a thread of their own; the receiver tells when delivery has ended.
+fn start_worker(node: &Node, stopped: watch::Receiver<bool>) -> Result<oneshot::Receiver<()>, Problem> {
+    let failed = |error: std::io::Error| Problem::new(format!("the delivery worker cannot start: {error}"), "Raise the limits of threads and open files.");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let (ended, worker) = oneshot::channel();
+    let (queue, log, bus, clock) = (node.queue.clone(), node.log.clone(), node.bus.clone(), node.clock.clone());
+    let work = move || {
+        runtime.spawn(fanfare_worker::sweep(log.clone(), clock, stopped));
+        runtime.block_on(fanfare_worker::deliver(Arc::new(queue), log, bus));
+        // Nobody waits only if the process ends already.
+        let _ = ended.send(());
+    };
+    std::thread::Builder::new().name("deliver".to_owned()).spawn(work).map_err(failed)?;
+    Ok(worker)
+}
+
+async fn keep_up(metrics: Metrics, mut stopped: watch::Receiver<bool>) {
+    let mut due = tokio::time::interval(UPKEEP);
+    loop {
+        tokio::select! {
+            _ = due.tick() => metrics.upkeep(),
+            _ = stopped.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// Ends when the process is asked to; says by which signal.
+fn ending() -> Result<impl Future<Output = &'static str>, Problem> {
+    let failed = |error: std::io::Error| Problem::new(format!("signals cannot be waited for: {error}"), "Raise the limit of open files.");
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
+}
+
+fn warn_of_clear_text(config: &Config) {
+    for (name, address) in [("listen", config.listen), ("ops_listen", config.ops_listen)] {
+        if !address.ip().is_loopback() {
+            warn!(%address, "`{name}` is reachable from other machines and speaks no TLS: credentials cross the network in the clear unless a proxy that ends TLS stands before it");
+        }
+    }
+}
+
+/// Prints to standard output, where scripts wait for it; that nobody reads is no reason to end.
+fn say(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+}

@@ -1,0 +1,240 @@
+//! A `fanfare serve` process of the test's own: started, killed, started again on the same ports and data.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+/// How long a server may take to say that it listens.
+const START: Duration = Duration::from_secs(60);
+/// How long a server may take to end after SIGTERM, before the test is failed.
+const STOP: Duration = Duration::from_secs(20);
+
+/// The binary under test, with an environment that holds nothing of Fanfare's.
+pub fn fanfare() -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("FANFARE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Where cargo put the binary: beside the folder of the test binary.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let path = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps").join("fanfare");
+    assert!(path.exists(), "{} is missing; run `cargo build -p fanfare` first", path.display());
+    path
+}
+
+/// Sends a signal, as `TERM` or `STOP`, to a process of ours.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("sh runs");
+    assert!(status.success(), "SIG{name} could not be sent to {pid}");
+}
+
+/// How a server is started: `Options::default().env("FANFARE_SIGNUP", "closed").arg("--demo")`.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    env: Vec<(String, String)>,
+    args: Vec<String>,
+}
+
+impl Options {
+    /// Sets a variable; the last value of a name stands, also over the harness's own.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds an argument after `serve`.
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+}
+
+/// A server process; killed, by its pid, when dropped.
+#[derive(Debug)]
+pub struct Server {
+    dir: TempDir,
+    options: Options,
+    child: Option<Child>,
+    url: String,
+    ops_url: String,
+}
+
+impl Server {
+    /// Starts a server in a folder of its own, on free ports, and waits until it says that it listens.
+    pub async fn start(options: Options) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut server = Self { dir, options, child: None, url: String::new(), ops_url: String::new() };
+        server.launch("127.0.0.1:0", "127.0.0.1:0").await;
+        server
+    }
+
+    /// Where the API and the gateway listen, as `http://127.0.0.1:4711`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The same as a WebSocket address of that path: `ws://127.0.0.1:4711/v1/connect`.
+    pub fn ws_url(&self, path: &str) -> String {
+        format!("{}{path}", self.url.replacen("http", "ws", 1))
+    }
+
+    /// Where `/healthz`, `/readyz` and `/metrics` are.
+    pub fn ops_url(&self) -> &str {
+        &self.ops_url
+    }
+
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the server runs").id()
+    }
+
+    /// The folder that everything of this server is in.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The server's data folder.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir().join("data")
+    }
+
+    /// What the server has printed so far, in all its lives.
+    pub fn stdout(&self) -> String {
+        fs::read_to_string(self.stdout_path()).expect("standard output is kept")
+    }
+
+    /// What the server has logged so far, in all its lives.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.stderr_path()).expect("standard error is kept")
+    }
+
+    /// Kills the process at once, as the kernel or a power switch would.
+    pub async fn kill9(&mut self) {
+        let mut child = self.child.take().expect("the server runs");
+        child.kill().expect("our own child can be killed");
+        wait(child).await;
+    }
+
+    /// Asks the process to end, as `systemctl stop` does, and waits for it.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        signal(self.pid(), "TERM");
+        self.exited().await
+    }
+
+    /// Waits for the process to end by itself.
+    pub async fn exited(&mut self) -> ExitStatus {
+        let child = self.child.take().expect("the server runs");
+        let pid = child.id();
+        match tokio::time::timeout(STOP, wait(child)).await {
+            Ok(status) => status,
+            Err(_) => {
+                signal(pid, "KILL");
+                panic!("the server did not end within {STOP:?}:\n{}", self.stderr());
+            }
+        }
+    }
+
+    /// Starts the process again, after it was ended, on the same ports and the same data.
+    pub async fn restart(&mut self) {
+        assert!(self.child.is_none(), "end the server first, by `kill9` or `terminate`");
+        let (listen, ops) = (authority(&self.url), authority(&self.ops_url));
+        self.launch(&listen, &ops).await;
+    }
+
+    async fn launch(&mut self, listen: &str, ops_listen: &str) {
+        let stderr = append(&self.stderr_path());
+        let mut child = fanfare()
+            .arg("serve")
+            .args(&self.options.args)
+            .current_dir(self.dir())
+            .env("FANFARE_LISTEN", listen)
+            .env("FANFARE_OPS_LISTEN", ops_listen)
+            .env("FANFARE_DATA_DIR", self.data_dir())
+            .env("FANFARE_PLAN_DEFAULT", "unlimited")
+            .envs(self.options.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .expect("the binary can be started");
+        let lines = tee(child.stdout.take().expect("standard output is piped"), append(&self.stdout_path()));
+        self.child = Some(child);
+        match tokio::time::timeout(START, ready(lines)).await {
+            Ok(Some((url, ops_url))) => (self.url, self.ops_url) = (url, ops_url),
+            Ok(None) => panic!("the server ended before it listened:\n{}\n{}", self.stdout(), self.stderr()),
+            Err(_) => panic!("the server was not ready within {START:?}:\n{}\n{}", self.stdout(), self.stderr()),
+        }
+    }
+
+    fn stdout_path(&self) -> PathBuf {
+        self.dir().join("stdout.log")
+    }
+
+    fn stderr_path(&self) -> PathBuf {
+        self.dir().join("stderr.log")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Both fail only if the process is gone already, which is what is wanted.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn append(path: &Path) -> File {
+    OpenOptions::new().create(true).append(true).open(path).expect("files can be made in a temporary folder")
+}
+
+fn authority(url: &str) -> String {
+    url.trim_start_matches("http://").to_owned()
+}
+
+/// Waits for a process on a thread that may block, so that the test's other tasks go on.
+async fn wait(mut child: Child) -> ExitStatus {
+    let waited = tokio::task::spawn_blocking(move || child.wait()).await;
+    waited.expect("waiting does not panic").expect("our own child can be waited for")
+}
+
+/// Copies a process's output to a file, for as long as it writes, and hands on each line.
+fn tee(output: impl std::io::Read + Send + 'static, mut copy: File) -> mpsc::UnboundedReceiver<String> {
+    let (send, lines) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            writeln!(copy, "{line}").expect("the copy can be written");
+            // Nobody listens any more once the server is ready.
+            let _ = send.send(line);
+        }
+    });
+    lines
+}
+
+/// The two addresses that a server prints once it listens; `None` if it ends first.
+async fn ready(mut lines: mpsc::UnboundedReceiver<String>) -> Option<(String, String)> {
+    let (mut url, mut ops_url) = (None, None);
+    while url.is_none() || ops_url.is_none() {
+        let line = lines.recv().await?;
+        if let Some(address) = line.strip_prefix("Fanfare is ready: ") {
+            url = Some(address.trim().to_owned());
+        } else if let Some(address) = line.strip_prefix("Operations: ") {
+            ops_url = Some(address.trim().to_owned());
+        }
+    }
+    url.zip(ops_url)
+}
