@@ -112,7 +112,7 @@ impl Gate {
     }
 
     fn sweep_at_times(&self) {
-        if self.checks.fetch_add(1, Ordering::Relaxed) % CHECKS_BETWEEN_SWEEPS == 0 {
+        if self.checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(CHECKS_BETWEEN_SWEEPS) {
             self.limiter.retain_recent();
             self.limiter.shrink_to_fit();
         }

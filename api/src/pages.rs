@@ -94,9 +94,9 @@ fn errors_page() -> String {
     for code in ErrorCode::ALL {
         let row = code.row();
         let close = row.close.map_or_else(String::new, |close| close.to_string());
-        write!(
+        writeln!(
             rows,
-            "<tr id=\"{name}\"><td><a href=\"#{name}\"><code>{name}</code></a></td><td>{status}</td><td>{close}</td><td>{retry}</td><td>{title}. {remedy}</td></tr>\n",
+            "<tr id=\"{name}\"><td><a href=\"#{name}\"><code>{name}</code></a></td><td>{status}</td><td>{close}</td><td>{retry}</td><td>{title}. {remedy}</td></tr>",
             name = row.name,
             status = row.status,
             retry = row.retry.name(),
@@ -115,21 +115,24 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::{App, http::StatusCode, test};
+    use actix_web::{
+        App,
+        http::StatusCode,
+        test::{TestRequest, call_service, init_service},
+    };
 
     use super::*;
 
     #[actix_web::test]
     async fn a_page_that_is_known_already_is_not_sent_again() {
-        let service = test::init_service(App::new().configure(routes)).await;
+        let service = init_service(App::new().configure(routes)).await;
         for page in PAGES.iter() {
-            let first = test::call_service(&service, test::TestRequest::get().uri(page.path).to_request()).await;
+            let first = call_service(&service, TestRequest::get().uri(page.path).to_request()).await;
             assert_eq!(first.status(), StatusCode::OK, "{}", page.path);
             assert_eq!(first.headers().get(header::CACHE_CONTROL).unwrap(), "no-cache");
             let tag = first.headers().get(header::ETAG).unwrap().clone();
-            let again =
-                test::TestRequest::get().uri(page.path).insert_header((header::IF_NONE_MATCH, tag)).to_request();
-            assert_eq!(test::call_service(&service, again).await.status(), StatusCode::NOT_MODIFIED, "{}", page.path);
+            let again = TestRequest::get().uri(page.path).insert_header((header::IF_NONE_MATCH, tag)).to_request();
+            assert_eq!(call_service(&service, again).await.status(), StatusCode::NOT_MODIFIED, "{}", page.path);
         }
     }
 

@@ -154,7 +154,10 @@ impl ResponseError for ApiError {
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, fields: Vec::new(), allow: None }
+        let field = refusal
+            .pointer
+            .map(|pointer| FieldProblem { pointer: pointer.to_owned(), detail: refusal.message.clone() });
+        Self { refusal, fields: field.into_iter().collect(), allow: None }
     }
 }
 

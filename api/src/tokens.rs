@@ -85,6 +85,12 @@ fn check_life(ttl_s: u64) -> Result<Duration, ApiError> {
     }
 }
 
+/// A token is good only as long as its key.
+fn no_longer_than(key: &Key, ttl: Duration, now: Timestamp) -> Duration {
+    let left = key.expires_at.map_or(ttl, |end| end.since(now));
+    ttl.min(Duration::from_secs(left.as_secs()))
+}
+
 fn check_info(info: Option<&serde_json::Value>) -> Result<(), ApiError> {
     let bytes = info.map_or(0, |info| info.to_string().len());
     if bytes <= MAX_INFO_BYTES {
@@ -115,11 +121,12 @@ pub(crate) async fn mint_token(
 ) -> Result<Answer<MintedToken>, ApiError> {
     let Then(caller, Valid(new)) = input;
     let key = caller.require_key()?;
-    let ttl = check_life(new.ttl_s)?;
+    let now = services.now();
+    let ttl = no_longer_than(key, check_life(new.ttl_s)?, now);
     check_info(new.info.as_ref())?;
     let capability = within(new.cap, key)?;
     let wanted = tokens::NewToken { client: new.client, capability, info: new.info, ttl };
-    let (token, expires_at) = tokens::mint(key, wanted, services.now());
+    let (token, expires_at) = tokens::mint(key, wanted, now);
     if token.len() > MAX_TOKEN_BYTES {
         let detail = format!("makes a token of {} bytes; {MAX_TOKEN_BYTES} are allowed", token.len());
         return Err(ApiError::field("/cap", detail));
@@ -150,6 +157,14 @@ mod tests {
         assert_eq!(pointer(json!({"chat:*": ["admin"]})).as_deref(), Some("/cap/chat:*"));
         assert_eq!(pointer(json!({"a*b": ["subscribe"]})).as_deref(), Some("/cap/a*b"));
         assert_eq!(pointer(json!({"a/b": ["subscribe"]})).as_deref(), Some("/cap/a~1b"));
+    }
+
+    #[test]
+    fn a_token_does_not_outlive_its_key() {
+        let key =
+            Key::mint(AppId::generate(), "k".into(), Capability::everything(), Some(Timestamp(9_500)), Timestamp(0));
+        assert_eq!(no_longer_than(&key, Duration::from_secs(60), Timestamp(1_000)), Duration::from_secs(8));
+        assert_eq!(no_longer_than(&key, Duration::from_secs(5), Timestamp(1_000)), Duration::from_secs(5));
     }
 
     #[test]

@@ -17,12 +17,14 @@ pub struct Refusal {
     pub message: String,
     /// When trying again can help.
     pub retry_after: Option<Duration>,
+    /// The field that is wrong, as a JSON pointer into the body (RFC 6901).
+    pub pointer: Option<&'static str>,
 }
 
 impl Refusal {
     /// A refusal that says what happened.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after: None }
+        Self { code, message: message.into(), retry_after: None, pointer: None }
     }
 
     /// A refusal that the table's title says well enough.
@@ -33,6 +35,12 @@ impl Refusal {
     /// Adds when to try again.
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
+        self
+    }
+
+    /// Adds which field is wrong.
+    pub fn at(mut self, pointer: &'static str) -> Self {
+        self.pointer = Some(pointer);
         self
     }
 

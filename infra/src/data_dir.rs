@@ -11,7 +11,9 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// Another process has it.
-    #[error("the data folder `{0}` is in use by another process: stop that one, or choose another folder with FANFARE_DATA_DIR")]
+    #[error(
+        "the data folder `{0}` is in use by another process: stop that one, or choose another folder with FANFARE_DATA_DIR"
+    )]
     InUse(PathBuf),
     /// It could not be made or opened.
     #[error("the data folder `{path}` cannot be used: {source}")]
@@ -41,7 +43,8 @@ impl DataDir {
             DirBuilder::new().mode(0o700).create(path).map_err(failed)?;
         }
         let mut options = OpenOptions::new();
-        let lock = options.write(true).create(true).truncate(false).mode(0o600).open(path.join("lock")).map_err(failed)?;
+        let lock =
+            options.write(true).create(true).truncate(false).mode(0o600).open(path.join("lock")).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(path.to_owned())),

@@ -126,10 +126,7 @@ struct Key {
 
 impl Key {
     fn new(master: &MasterKey) -> Self {
-        Self {
-            id: master.derive("key id 1"),
-            cipher: XChaCha20Poly1305::new(&master.derive::<32>("sealing 1").into()),
-        }
+        Self { id: master.derive("key id 1"), cipher: XChaCha20Poly1305::new(&master.derive::<32>("sealing 1").into()) }
     }
 }
 
@@ -213,7 +210,10 @@ mod tests {
         let before = Sealer::new(&old, None);
         let sealed = before.seal("c", "r", &secret());
         assert!(Sealer::new(&new, Some(&old)).open("c", "r", &sealed).is_ok());
-        assert_eq!(Sealer::new(&new, None).open("c", "r", &sealed).unwrap_err(), OpenError::UnknownKey(before.key_id()));
+        assert_eq!(
+            Sealer::new(&new, None).open("c", "r", &sealed).unwrap_err(),
+            OpenError::UnknownKey(before.key_id())
+        );
     }
 
     #[test]

@@ -6,10 +6,20 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use fanfare_domain::{Clock, Timestamp, clock::SystemClock};
-use fanfare_infra::{data_dir::DataDir, sql::SqlStore};
+use fanfare_domain::{
+    Clock, Timestamp,
+    accounts::{Accounts, Email},
+    apps::Apps,
+    clock::SystemClock,
+    history::MessageLog,
+    ids::{AppId, KeyId, TenantId},
+    keys::Keys,
+    rules::Rules,
+};
+use fanfare_infra::{data_dir::DataDir, sealing::Sealer, sql::SqlStore};
+use fanfare_protocol::ChannelName;
 
-use crate::{compose, config::Config, listening, problem::Problem};
+use crate::{compose, config::Config, listening, output, problem::Problem};
 
 /// Fewer open files than this are too few sockets for a server.
 const FEWEST_FILES: u64 = 4_096;
@@ -39,15 +49,18 @@ pub async fn run(file: Option<&Path>) -> Result<(), Problem> {
     }
     findings.push(("open files", open_files()));
     for (name, finding) in &findings {
-        match finding {
-            Ok(found) => println!("ok       {name}: {found}"),
-            Err(problem) => println!("problem  {name}: {} → {}", problem.what, problem.remedy),
-        }
+        let line = match finding {
+            Ok(found) => format!("ok       {name}: {found}\n"),
+            Err(problem) => format!("problem  {name}: {} → {}\n", problem.what, problem.remedy),
+        };
+        output::print(&line)?;
     }
     match findings.iter().filter(|(_, finding)| finding.is_err()).count() {
         0 => Ok(()),
         1 => Err(Problem::new("1 problem was found", "Mend it as its line says, and check again.")),
-        count => Err(Problem::new(format!("{count} problems were found"), "Mend them as their lines say, and check again.")),
+        count => {
+            Err(Problem::new(format!("{count} problems were found"), "Mend them as their lines say, and check again."))
+        }
     }
 }
 
@@ -55,7 +68,10 @@ pub async fn run(file: Option<&Path>) -> Result<(), Problem> {
 async fn stores(config: &Config) -> Vec<Finding> {
     let shown = config.data_dir.display();
     if !config.data_dir.exists() {
-        return vec![("data folder", Ok(format!("{shown} is not there yet; `serve` makes it, with a database and a master key")))];
+        return vec![(
+            "data folder",
+            Ok(format!("{shown} is not there yet; `serve` makes it, with a database and a master key")),
+        )];
     }
     let data_dir = match compose::lock(&config.data_dir) {
         Ok(data_dir) => data_dir,
@@ -77,7 +93,7 @@ async fn stores(config: &Config) -> Vec<Finding> {
     match compose::sealer(config, &data_dir) {
         Ok(sealer) if data_dir.database().exists() => {
             findings.push(("master key", Ok(format!("key `{}`", sealer.key_id()))));
-            findings.push(("database", database(&data_dir, SqlStore::open_sqlite(&data_dir.database(), sealer).await).await));
+            findings.push(("database", database(&data_dir, sealer).await));
         }
         Ok(sealer) => {
             findings.push(("master key", Ok(format!("key `{}`", sealer.key_id()))));
@@ -86,6 +102,30 @@ async fn stores(config: &Config) -> Vec<Finding> {
         Err(problem) => findings.push(("master key", Err(problem))),
     }
     findings
+}
+
+/// Whether every table can be read with the columns of this version, and the key is the one that the database was made with.
+async fn database(data_dir: &DataDir, sealer: Sealer) -> Result<String, Problem> {
+    let shown = data_dir.database();
+    let store = SqlStore::open_sqlite(&shown, sealer).await.map_err(|error| compose::unusable(data_dir, &error))?;
+    let schema = async {
+        store.tenant(&TenantId::generate()).await?;
+        store.user_by_email(&Email::parse("nobody@example.com").expect("it has the shape of an address")).await?;
+        let app = AppId::generate();
+        Apps::find(&store, &app).await?;
+        store.find_by_id(&KeyId::generate()).await?;
+        Rules::list(&store, &app).await?;
+        store.head(&app, &ChannelName::parse("check").expect("`check` is a channel")).await
+    };
+    schema.await.map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        Problem::new(
+            format!("the tables of {} are not those of this version: {error}{cause}", shown.display()),
+            "`fanfare migrate` brings them up to date; so does `fanfare serve`.",
+        )
+    })?;
+    store.check_master_key().await.map_err(|error| compose::wrong_master_key(&error))?;
+    Ok(format!("{} opens, has the tables of this version, and was made with this master key", shown.display()))
 }
 
 fn port(address: std::net::SocketAddr, setting: &str, variable: &str) -> Result<String, Problem> {
@@ -99,7 +139,9 @@ fn open_files() -> Result<String, Problem> {
     if hard < FEWEST_FILES {
         return Err(Problem::new(
             format!("the hard limit is {hard}, and every socket takes one"),
-            format!("Raise it to {FEWEST_FILES} or more: `ulimit -Hn`, LimitNOFILE= in a systemd unit, or --ulimit nofile= of a container."),
+            format!(
+                "Raise it to {FEWEST_FILES} or more: `ulimit -Hn`, LimitNOFILE= in a systemd unit, or --ulimit nofile= of a container."
+            ),
         ));
     }
     Ok(format!("up to {hard}; `serve` raises its own limit to that"))
@@ -111,12 +153,22 @@ fn clock(data_dir: &Path, now: Timestamp) -> Result<String, Problem> {
     if now < EARLIEST {
         return Err(Problem::new("the system's clock is before 2025", remedy));
     }
-    let written = fs::read_dir(data_dir).into_iter().flatten().flatten().filter_map(|entry| entry.metadata().ok()?.modified().ok()).max();
-    let written = written.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok()).map(|since| Timestamp(since.as_millis() as u64));
+    let written = fs::read_dir(data_dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok()?.modified().ok())
+        .max();
+    let written = written
+        .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
+        .map(|since| Timestamp(since.as_millis() as u64));
     match written {
         Some(written) if written > now.after(BEHIND) => {
             let behind = written.since(now).as_secs();
-            Err(Problem::new(format!("the data folder was written {behind} s from now: the clock was set back"), remedy))
+            Err(Problem::new(
+                format!("the data folder was written {behind} s from now: the clock was set back"),
+                remedy,
+            ))
         }
         _ => Ok("set, and not behind the data".to_owned()),
     }

@@ -9,7 +9,7 @@ use crate::{
     client::{publish, tail, token},
     compose,
     config::Config,
-    docs,
+    docs, output,
     problem::Problem,
     serve,
 };
@@ -17,7 +17,7 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   fanfare serve --demo                       a server with something to try; prints lines to paste
-  fanfare check                              looks at configuration, data and ports, and says what to mend
+  fanfare check                              looks at everything the server needs, says what to mend
   fanfare tail demo:hello                    follows a channel, one JSON line a message
   fanfare publish demo:hello '{\"text\":\"hi\"}'  publishes to it
 
@@ -132,14 +132,14 @@ fn execute(command: Command) -> Result<(), Problem> {
     match command {
         Command::Serve(args) => serve::run(&configuration(&args.file)?, args.demo),
         Command::Migrate(args) => migrate(&configuration(&args)?),
-        Command::Openapi => print(&openapi()),
+        Command::Openapi => output::print(&openapi()).map(drop),
         Command::Check(args) => runtime()?.block_on(check::run(args.config.as_deref())),
         Command::Token(args) => token::run(&args),
         Command::Publish(args) => runtime()?.block_on(publish::run(&args)),
         Command::Tail(args) => runtime()?.block_on(tail::run(&args)),
-        Command::Docs { page: Page::Errors } => print(&docs::errors()),
-        Command::Docs { page: Page::Metrics } => print(&docs::metrics()),
-        Command::Docs { page: Page::Configuration } => print(&docs::configuration()),
+        Command::Docs { page: Page::Errors } => output::print(&docs::errors()).map(drop),
+        Command::Docs { page: Page::Metrics } => output::print(&docs::metrics()).map(drop),
+        Command::Docs { page: Page::Configuration } => output::print(&docs::configuration()).map(drop),
     }
 }
 
@@ -151,29 +151,17 @@ pub fn openapi() -> String {
 }
 
 fn configuration(args: &FileArgs) -> Result<Config, Problem> {
-    Config::load(args.config.as_deref()).map_err(|bad| Problem::new(format!("the configuration is wrong:\n{bad}"), "Nothing was started."))
+    Config::load(args.config.as_deref())
+        .map_err(|bad| Problem::new(format!("the configuration is wrong:\n{bad}"), "Nothing was started."))
 }
 
 fn migrate(config: &Config) -> Result<(), Problem> {
     let (data_dir, _) = runtime()?.block_on(compose::open(config))?;
-    print(&format!("{} is up to date\n", data_dir.database().display()))
+    output::print(&format!("{} is up to date\n", data_dir.database().display())).map(drop)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Problem::new(format!("the runtime cannot start: {error}"), "Raise the limits of threads and open files."))
-}
-
-/// Prints to standard output; a reader that has seen enough is no failure.
-fn print(text: &str) -> Result<(), Problem> {
-    use std::io::{ErrorKind, Write};
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Problem::new(format!("standard output cannot be written: {error}"), "Make room where it goes."))
-        }
-        _ => Ok(()),
-    }
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Problem::new(format!("the runtime cannot start: {error}"), "Raise the limits of threads and open files.")
+    })
 }

@@ -12,7 +12,7 @@ use fanfare_infra::{
     data_dir::DataDir,
     memory::{CachedDirectory, GovernorLimits, MemoryBus, MemoryQueue},
     sealing::{MasterKey, Sealer},
-    sql::SqlStore,
+    sql::{MasterKeyError, SqlStore},
 };
 use secrecy::SecretString;
 
@@ -42,11 +42,10 @@ pub struct Node {
 pub async fn open(config: &Config) -> Result<(DataDir, SqlStore), Problem> {
     let data_dir = lock(&config.data_dir)?;
     let sealer = sealer(config, &data_dir)?;
-    let store = SqlStore::open_sqlite(&data_dir.database(), sealer).await.map_err(|error| database(&data_dir, &error))?;
-    store.migrate().await.map_err(|error| database(&data_dir, &error))?;
-    store.check_master_key().await.map_err(|error| {
-        Problem::new(error.to_string(), "Nothing was changed. The key is in `master.key` of the data folder, or in FANFARE_MASTER_KEY.")
-    })?;
+    let store =
+        SqlStore::open_sqlite(&data_dir.database(), sealer).await.map_err(|error| unusable(&data_dir, &error))?;
+    store.migrate().await.map_err(|error| unusable(&data_dir, &error))?;
+    store.check_master_key().await.map_err(|error| wrong_master_key(&error))?;
     Ok((data_dir, store))
 }
 
@@ -98,7 +97,10 @@ pub async fn compose(config: &Config) -> Result<Node, Problem> {
 /// Locks the data folder, making it where it is not there.
 pub fn lock(path: &Path) -> Result<DataDir, Problem> {
     DataDir::open(path).map_err(|error| {
-        Problem::new(error.to_string(), "Give another folder with `data_dir` (FANFARE_DATA_DIR), or make this one free and writable.")
+        Problem::new(
+            error.to_string(),
+            "Give another folder with `data_dir` (FANFARE_DATA_DIR), or make this one free and writable.",
+        )
     })
 }
 
@@ -119,10 +121,19 @@ pub fn sealer(config: &Config, data_dir: &DataDir) -> Result<Sealer, Problem> {
     }
 }
 
-fn database(data_dir: &DataDir, error: &StoreError) -> Problem {
+/// A database that cannot be opened or brought up to date.
+pub fn unusable(data_dir: &DataDir, error: &StoreError) -> Problem {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     Problem::new(
         format!("the database {} cannot be used: {error}{cause}", data_dir.database().display()),
         "Check the disk's free space and the file's owner; restore it from a backup if it is damaged.",
+    )
+}
+
+/// A master key that the database was not made with.
+pub fn wrong_master_key(error: &MasterKeyError) -> Problem {
+    Problem::new(
+        error.to_string(),
+        "The key is in `master.key` of the data folder, or in FANFARE_MASTER_KEY; nothing is served under another one.",
     )
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use fanfare_domain::{
-    Clock, Timestamp,
+    Timestamp,
     accounts::{Accounts, Email, Session, SignUpError, Tenant, User, passwords},
     apps::{App, Apps},
     capabilities::Capability,
@@ -36,26 +36,38 @@ struct Account {
     password: SecretString,
 }
 
-/// Lines to paste; the first time, they are made for a fresh tenant, and its password is among them.
-pub async fn lines(node: &Node, plan: &str, url: &str) -> Result<String, Problem> {
+/// Something to try.
+pub struct Demo {
+    key: SecretString,
+    account: Option<Account>,
+}
+
+/// Finds what an earlier run made, or makes it.
+pub async fn prepare(node: &Node, plan: &str) -> Result<Demo, Problem> {
     let file = node.data_dir.path().join(FILE);
-    let (key, account) = match kept(&node.store, &file).await? {
-        Some(key) => (key, None),
-        None => {
-            let (key, account) = make(&node.store, plan, node.clock.now()).await?;
-            keep(&file, &key)?;
-            info!("Made a demo tenant, app and key");
-            (key, Some(account))
-        }
-    };
-    Ok(show(url, key.expose_secret(), account.as_ref()))
+    if let Some(key) = kept(&node.store, &file).await? {
+        return Ok(Demo { key, account: None });
+    }
+    let (key, account) = make(&node.store, plan, node.clock.now()).await?;
+    keep(&file, &key)?;
+    info!("Made a demo tenant, app and key");
+    Ok(Demo { key, account: Some(account) })
+}
+
+impl Demo {
+    /// Lines to paste; the first time, the password of the tenant's owner is among them.
+    pub fn lines(&self, url: &str) -> String {
+        show(url, self.key.expose_secret(), self.account.as_ref())
+    }
 }
 
 /// The key of an earlier run, if the database still knows it.
 async fn kept(store: &SqlStore, file: &Path) -> Result<Option<SecretString>, Problem> {
     let Ok(text) = fs::read_to_string(file) else { return Ok(None) };
     let text = SecretString::from(text.trim().to_owned());
-    let Some(id) = text.expose_secret().split_once('.').and_then(|(id, _)| KeyId::parse(id).ok()) else { return Ok(None) };
+    let Some(id) = text.expose_secret().split_once('.').and_then(|(id, _)| KeyId::parse(id).ok()) else {
+        return Ok(None);
+    };
     let known = store.find_by_id(&id).await.map_err(|error| failed(&error))?;
     Ok(known.is_some().then_some(text))
 }
@@ -100,7 +112,9 @@ fn keep(file: &Path, key: &SecretString) -> Result<(), Problem> {
         .mode(0o600)
         .open(file)
         .and_then(|mut file| writeln!(file, "{}", key.expose_secret()));
-    written.map_err(|error| Problem::new(format!("{} cannot be written: {error}", file.display()), "Make the data folder writable."))
+    written.map_err(|error| {
+        Problem::new(format!("{} cannot be written: {error}", file.display()), "Make the data folder writable.")
+    })
 }
 
 fn failed(error: &fanfare_domain::StoreError) -> Problem {
@@ -121,7 +135,11 @@ fn show(url: &str, key: &str, account: Option<&Account>) -> String {
     add(format!("  {url}/demo#key={id}"));
     add(format!("  {url}/demo#key={key}"));
     if let Some(Account { email, password }) = account {
-        add(format!("\nThe demo tenant's owner, shown this once: {} with password {}", email.as_str(), password.expose_secret()));
+        add(format!(
+            "\nThe demo tenant's owner, shown this once: {} with password {}",
+            email.as_str(),
+            password.expose_secret()
+        ));
     }
     text
 }
@@ -131,7 +149,8 @@ fn command() -> String {
     let name = "fanfare";
     let own = std::env::current_exe().ok();
     let on_path = std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file()).and_then(canonical) == own.clone().and_then(canonical)
+        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file()).and_then(canonical)
+            == own.clone().and_then(canonical)
     });
     match own {
         Some(own) if !on_path => own.display().to_string(),

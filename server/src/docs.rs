@@ -46,7 +46,17 @@ pub fn errors() -> String {
     for code in ErrorCode::ALL {
         let row = code.row();
         let close = row.close.map_or("–".to_owned(), |close| close.to_string());
-        line(&mut page, &[&format!("<a id=\"{0}\"></a>`{0}`", row.name), &row.status.to_string(), &close, row.retry.name(), row.title, row.remedy]);
+        line(
+            &mut page,
+            &[
+                &format!("<a id=\"{0}\"></a>`{0}`", row.name),
+                &row.status.to_string(),
+                &close,
+                row.retry.name(),
+                row.title,
+                row.remedy,
+            ],
+        );
     }
     page
 }
@@ -83,7 +93,7 @@ connections = 50000
 signup = "closed"
 ```
 
-Names with a dot belong to a section: `api.signup` is `signup` in `[api]`. Lengths of time are written as `25s`, `10m` or `1h 30m`.
+Names with a dot belong to a section: `api.signup` is `signup` in `[api]`.
 
 "#;
 
@@ -110,11 +120,16 @@ const OTHERS: &str = r#"
 /// `docs/configuration.md`.
 pub fn configuration() -> String {
     let mut page = format!("# Configuration\n\n{MADE}{CONFIGURATION}");
-    page.push_str("## Settings\n\n| name in the file | variable | takes | default | what it does |\n|---|---|---|---|---|\n");
+    page.push_str(
+        "## Settings\n\n| name in the file | variable | takes | default | what it does |\n|---|---|---|---|---|\n",
+    );
     for setting in SETTINGS {
         let default = setting.default.map_or("not set".to_owned(), |default| format!("`{default}`"));
         let takes = if setting.kind == Kind::Secret { "a secret" } else { setting.kind.wanted() };
-        line(&mut page, &[&format!("`{}`", setting.name), &format!("`{}`", setting.variable), takes, &default, setting.doc]);
+        line(
+            &mut page,
+            &[&format!("`{}`", setting.name), &format!("`{}`", setting.variable), takes, &default, setting.doc],
+        );
     }
     page.push_str(PLANS);
     page.push_str("| limit | `default` | `unlimited` | what it limits |\n|---|---|---|---|\n");

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod docs;
 pub mod listening;
 pub mod ops;
+pub mod output;
 pub mod problem;
 pub mod readiness;
 pub mod serve;

@@ -56,7 +56,10 @@ mod tests {
     fn a_taken_port_is_told_with_what_to_change() {
         let first = listen("127.0.0.1:0".parse().unwrap(), "listen", "FANFARE_LISTEN").unwrap();
         let problem = listen(first.local_addr().unwrap(), "listen", "FANFARE_LISTEN").unwrap_err();
-        assert!(problem.what.contains("cannot be listened on") && problem.remedy.contains("FANFARE_LISTEN"), "{problem}");
+        assert!(
+            problem.what.contains("cannot be listened on") && problem.remedy.contains("FANFARE_LISTEN"),
+            "{problem}"
+        );
     }
 
     #[test]

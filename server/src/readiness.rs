@@ -135,7 +135,9 @@ impl Readiness {
                 Some(_) => Err("beats do not come back"),
                 None => Err("no beat has come back yet"),
             }),
-            process: Check::of((!self.stopping.load(Ordering::SeqCst)).then_some(()).ok_or("the process is shutting down")),
+            process: Check::of(
+                (!self.stopping.load(Ordering::SeqCst)).then_some(()).ok_or("the process is shutting down"),
+            ),
         };
         let ready = [&checks.database, &checks.queue, &checks.bus, &checks.process].iter().all(|check| check.ok);
         Report { ready, checks }

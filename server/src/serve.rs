@@ -1,17 +1,20 @@
 //! `fanfare serve`: everything in one process, from the first check to the last answer.
 
-use std::{io::Write, net::TcpListener, sync::Arc, time::Duration};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::{
     App, HttpServer,
     dev::{Server, ServerHandle},
     http::KeepAlive,
+    middleware::from_fn,
     rt,
 };
 use fanfare_infra::telemetry::{self, Metrics};
 use tokio::{
+    runtime::{Handle, Runtime},
     signal::unix::{SignalKind, signal},
-    sync::{oneshot, watch},
+    sync::watch,
+    task::JoinHandle,
     time::timeout,
 };
 use tracing::{error, info, warn};
@@ -19,7 +22,8 @@ use tracing::{error, info, warn};
 use crate::{
     compose::{self, Node},
     config::Config,
-    demo, listening, ops,
+    demo::{self, Demo},
+    listening, ops, output,
     problem::Problem,
     readiness::Readiness,
 };
@@ -30,6 +34,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const FINISH_S: u64 = 1;
 /// When a process that was asked to end does so, whatever still goes on; all that was answered is on disk.
 const END: Duration = Duration::from_millis(4_500);
+/// How long the engine's threads may take to end after that.
+const LAST: Duration = Duration::from_millis(300);
+/// Threads of the stores and of delivery; what blocks is done on others.
+const ENGINE_THREADS: usize = 2;
 /// How often histograms are folded.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Connections that one thread may hold; the limit of open files is the one that counts.
@@ -40,12 +48,30 @@ const MANY: usize = 1 << 20;
 /// # Errors
 /// What keeps the server from starting, and what ended it unasked.
 pub fn run(config: &Config, with_demo: bool) -> Result<(), Problem> {
-    let setting_up = |error: telemetry::TelemetryError| Problem::new(error.to_string(), "Start the server in a process of its own.");
+    let setting_up =
+        |error: telemetry::TelemetryError| Problem::new(error.to_string(), "Start the server in a process of its own.");
     telemetry::init_log(config.log, config.log_format).map_err(setting_up)?;
     let metrics = Metrics::install().map_err(setting_up)?;
     end_on_panic();
     raise_open_files();
-    rt::System::new().block_on(serve(config, metrics, with_demo))
+    let engine = engine()?;
+    let node = engine.block_on(compose::compose(config))?;
+    let demo = if with_demo { Some(engine.block_on(demo::prepare(&node, &config.plan_default))?) } else { None };
+    let served = rt::System::new().block_on(serve(config, &node, engine.handle(), metrics, demo));
+    engine.shutdown_timeout(LAST);
+    served
+}
+
+/// The runtime of the stores and of delivery; that of actix is for what is served.
+fn engine() -> Result<Runtime, Problem> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(ENGINE_THREADS)
+        .thread_name("engine")
+        .enable_all()
+        .build();
+    runtime.map_err(|error| {
+        Problem::new(format!("the runtime cannot start: {error}"), "Raise the limits of threads and open files.")
+    })
 }
 
 /// A part that broke must not leave the rest looking healthy: any panic ends the process.
@@ -64,8 +90,13 @@ fn raise_open_files() {
     }
 }
 
-async fn serve(config: &Config, metrics: Metrics, with_demo: bool) -> Result<(), Problem> {
-    let node = compose::compose(config).await?;
+async fn serve(
+    config: &Config,
+    node: &Node,
+    engine: &Handle,
+    metrics: Metrics,
+    demo: Option<Demo>,
+) -> Result<(), Problem> {
     let listener = listening::listen(config.listen, "listen", "FANFARE_LISTEN")?;
     let ops_listener = listening::listen(config.ops_listen, "ops_listen", "FANFARE_OPS_LISTEN")?;
     let (url, ops_url) = (listening::url(&listener)?, listening::url(&ops_listener)?);
@@ -73,20 +104,20 @@ async fn serve(config: &Config, metrics: Metrics, with_demo: bool) -> Result<(),
 
     let (stop, stopped) = watch::channel(false);
     let readiness = Readiness::new(Arc::new(node.store.clone()));
-    let mut worker = start_worker(&node, stopped.clone())?;
+    let mut worker = start_worker(node, engine, stopped.clone());
     readiness.delivering(true);
     let mut beats = rt::spawn(readiness.clone().beat(node.bus.clone(), stopped.clone()));
     rt::spawn(keep_up(metrics.clone(), stopped));
     let ops_server = ops_server(ops_listener, readiness.clone(), metrics)?;
-    let server = server(&node, listener, config.worker_threads())?;
+    let server = server(node, listener, config.worker_threads())?;
     let (ops_handle, handle) = (ops_server.handle(), server.handle());
     let (mut ops_server, mut server) = (rt::spawn(ops_server), rt::spawn(server));
     let ending = ending()?;
 
     readiness.first_beat().await;
-    say(&format!("Fanfare is ready: {url}\nOperations: {ops_url}"));
-    if with_demo {
-        say(&demo::lines(&node, &config.plan_default, &url).await?);
+    output::print(&format!("Fanfare is ready: {url}\nOperations: {ops_url}\n"))?;
+    if let Some(demo) = demo {
+        output::print(&demo.lines(&url))?;
     }
     let unasked = tokio::select! {
         signal = ending => {
@@ -101,10 +132,13 @@ async fn serve(config: &Config, metrics: Metrics, with_demo: bool) -> Result<(),
     if let Some(part) = unasked {
         readiness.delivering(false);
         error!("{part} ended unasked, so the process ends");
-        return Err(Problem::new(format!("{part} ended unasked"), "Look at the last lines of the log, and start the server again."));
+        return Err(Problem::new(
+            format!("{part} ended unasked"),
+            "Look at the last lines of the log, and start the server again.",
+        ));
     }
     readiness.stop();
-    if timeout(END, shut_down(&node, handle, &mut worker)).await.is_err() {
+    if timeout(END, shut_down(node, handle, &mut worker)).await.is_err() {
         warn!("Something still went on at the end of the time for shutting down");
     }
     stop.send_replace(true);
@@ -114,25 +148,30 @@ async fn serve(config: &Config, metrics: Metrics, with_demo: bool) -> Result<(),
 }
 
 /// Ends in the order in which nothing is lost: sockets, requests, then what they left in the queue.
-async fn shut_down(node: &Node, handle: ServerHandle, worker: &mut oneshot::Receiver<()>) {
+async fn shut_down(node: &Node, handle: ServerHandle, worker: &mut JoinHandle<()>) {
     node.gateway.drain().await;
     handle.stop(true).await;
     node.queue.close();
-    // Ends with an error only if the worker ended without a word, which is all the same now.
+    // An error here is a panic, which has ended the process already.
     let _ = worker.await;
 }
 
 fn server(node: &Node, listener: TcpListener, threads: usize) -> Result<Server, Problem> {
     let (gateway, services) = (node.gateway.clone(), node.services.clone());
-    let server = HttpServer::new(move || App::new().configure(gateway.routes()).configure(fanfare_api::routes(services.clone())))
-        .workers(threads)
-        .max_connections(MANY)
-        .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-        .shutdown_timeout(FINISH_S)
-        .disable_signals()
-        .on_connect(|io, _| fanfare_gateway::tune(io))
-        .listen(listener)
-        .map_err(|error| cannot_serve(&error))?;
+    let server = HttpServer::new(move || {
+        App::new()
+            .wrap(from_fn(fanfare_api::observe))
+            .configure(gateway.routes())
+            .configure(fanfare_api::routes(services.clone()))
+    })
+    .workers(threads)
+    .max_connections(MANY)
+    .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+    .shutdown_timeout(FINISH_S)
+    .disable_signals()
+    .on_connect(|io, _| fanfare_gateway::tune(io))
+    .listen(listener)
+    .map_err(|error| cannot_serve(&error))?;
     Ok(server.run())
 }
 
@@ -146,23 +185,16 @@ fn ops_server(listener: TcpListener, readiness: Arc<Readiness>, metrics: Metrics
 }
 
 fn cannot_serve(error: &std::io::Error) -> Problem {
-    Problem::new(format!("a listener cannot be served: {error}"), "Raise the limit of open files, and start the server again.")
+    Problem::new(
+        format!("a listener cannot be served: {error}"),
+        "Raise the limit of open files, and start the server again.",
+    )
 }
 
-/// Runs delivery and sweeping on a thread of their own; the receiver tells when delivery has ended.
-fn start_worker(node: &Node, stopped: watch::Receiver<bool>) -> Result<oneshot::Receiver<()>, Problem> {
-    let failed = |error: std::io::Error| Problem::new(format!("the delivery worker cannot start: {error}"), "Raise the limits of threads and open files.");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let (ended, worker) = oneshot::channel();
-    let (queue, log, bus, clock) = (node.queue.clone(), node.log.clone(), node.bus.clone(), node.clock.clone());
-    let work = move || {
-        runtime.spawn(fanfare_worker::sweep(log.clone(), clock, stopped));
-        runtime.block_on(fanfare_worker::deliver(Arc::new(queue), log, bus));
-        // Nobody waits only if the process ends already.
-        let _ = ended.send(());
-    };
-    std::thread::Builder::new().name("deliver".to_owned()).spawn(work).map_err(failed)?;
-    Ok(worker)
+/// Delivers, and sweeps beside it; the task ends when the queue is closed and empty.
+fn start_worker(node: &Node, engine: &Handle, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    engine.spawn(fanfare_worker::sweep(node.log.clone(), node.clock.clone(), stopped));
+    engine.spawn(fanfare_worker::deliver(Arc::new(node.queue.clone()), node.log.clone(), node.bus.clone()))
 }
 
 async fn keep_up(metrics: Metrics, mut stopped: watch::Receiver<bool>) {
@@ -177,7 +209,9 @@ async fn keep_up(metrics: Metrics, mut stopped: watch::Receiver<bool>) {
 
 /// Ends when the process is asked to; says by which signal.
 fn ending() -> Result<impl Future<Output = &'static str>, Problem> {
-    let failed = |error: std::io::Error| Problem::new(format!("signals cannot be waited for: {error}"), "Raise the limit of open files.");
+    let failed = |error: std::io::Error| {
+        Problem::new(format!("signals cannot be waited for: {error}"), "Raise the limit of open files.")
+    };
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     Ok(async move {
@@ -196,8 +230,24 @@ fn warn_of_clear_text(config: &Config) {
     }
 }
 
-/// Prints to standard output, where scripts wait for it; that nobody reads is no reason to end.
-fn say(text: &str) {
-    let mut stdout = std::io::stdout().lock();
-    let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    const PROBE: &str = "PANIC_PROBE";
+
+    #[test]
+    fn a_panic_in_any_thread_ends_the_process_with_1() {
+        if std::env::var_os(PROBE).is_some() {
+            end_on_panic();
+            let _ = std::thread::spawn(|| panic!("on purpose")).join();
+            std::process::exit(0);
+        }
+        let own = std::env::current_exe().unwrap();
+        let name = "serve::tests::a_panic_in_any_thread_ends_the_process_with_1";
+        let output = Command::new(own).args(["--exact", name, "--nocapture"]).env(PROBE, "1").output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+    }
 }

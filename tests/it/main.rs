@@ -1,5 +1,29 @@
 //! Black-box tests: one binary, one module a subject, all against real processes and sockets.
 
+mod asyncapi;
+mod bad_input;
 mod cli;
+mod control_plane;
+mod credentials;
+mod demo_page;
 mod docs;
+mod durability;
 mod harness;
+mod history;
+mod idempotency;
+mod isolation;
+mod journey;
+mod limits;
+mod logs;
+mod openapi;
+mod operations;
+mod order;
+mod publish_limits;
+mod publishing;
+mod retention;
+mod rfc6455;
+mod sessions;
+mod stores;
+mod subscriptions;
+mod tidy;
+mod tokens;

@@ -17,7 +17,7 @@ use crate::problems::ApiError;
 pub(crate) trait Body: DeserializeOwned + 'static {
     /// The most bytes that it may have.
     const MAX_BYTES: usize = 64 * 1024;
-    /// Whether no body at all is taken for `{}`.
+    /// Whether no body at all, or `null`, is taken for `{}`.
     const OPTIONAL: bool = false;
 }
 
@@ -36,6 +36,7 @@ impl<T: Body> FromRequest for Valid<T> {
                 return Ok(Valid(parse("{}").map_err(ApiError::from)?));
             }
             let text = read(&request, payload, T::MAX_BYTES).await?;
+            let text = if T::OPTIONAL && text.trim() == "null" { "{}".to_owned() } else { text };
             Ok(Valid(parse(&text).map_err(ApiError::from)?))
         })
     }

@@ -100,10 +100,10 @@ impl FromRequest for OnChannel {
     type Error = actix_web::Error;
     type Future = Extracting<Self>;
 
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, mut payload) = (request.clone(), payload.take());
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
         Box::pin(async move {
-            let caller = Caller::from_request(&request, &mut payload).await?;
+            let caller = Caller::extract(&request).await?;
             let name =
                 web::Path::<String>::extract(&request).await.map_err(|_| ApiError::plain(ErrorCode::BadChannel))?;
             let channel =

@@ -1,7 +1,7 @@
 //! JSON as it is read here: strictly, and with a pointer to the field that is wrong.
 
 use fanfare_protocol::ErrorCode;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
@@ -25,14 +25,21 @@ impl From<Unreadable> for ApiError {
     }
 }
 
-/// Reads one JSON text. Only a text that fails is read a second time, to find out where.
+/// Reads one JSON object. Only a text that fails is read a second time, to find out where.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Unreadable> {
+    let malformed = |failure: serde_json::Error| Unreadable::Malformed(format!("the body is not JSON: {failure}"));
+    if !text.trim_start().starts_with('{') {
+        // An array would do for the fields of an object, in their order.
+        serde_json::from_str::<IgnoredAny>(text).map_err(malformed)?;
+        let detail = "an object is expected".to_owned();
+        return Err(Unreadable::Field(FieldProblem { pointer: String::new(), detail }));
+    }
     let failure = match serde_json::from_str(text) {
         Ok(value) => return Ok(value),
         Err(failure) => failure,
     };
     if failure.classify() != Category::Data {
-        return Err(Unreadable::Malformed(format!("the body is not JSON: {failure}")));
+        return Err(malformed(failure));
     }
     let mut reader = serde_json::Deserializer::from_str(text);
     let located: Result<T, _> = serde_path_to_error::deserialize(&mut reader);
@@ -108,6 +115,7 @@ mod tests {
         assert_eq!(pointer(r#"{"data":1,"cap":7}"#), "/cap");
         assert_eq!(pointer(r#"{"data":1,"cap":{"a/b~":["dance"]}}"#), "/cap/a~1b~0/0");
         assert_eq!(pointer("[]"), "");
+        assert_eq!(pointer("[1]"), "");
         assert_eq!(pointer(r#"{"data":1,"data":2}"#), "/data");
     }
 

@@ -140,3 +140,17 @@ fn build_cookie(request: &HttpRequest, value: String, life: time::Duration) -> C
         .max_age(life)
         .finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cookie_is_plain_only_over_http_on_this_machine() {
+        let name = |https, host: &str| cookie_name(&Own { https, host: host.to_owned() });
+        assert_eq!(name(true, "fanfare.example"), Some("__Host-session"));
+        assert_eq!(name(true, "localhost:8443"), Some("__Host-session"));
+        assert_eq!(name(false, "localhost:8080"), Some("session"));
+        assert_eq!(name(false, "fanfare.example"), None);
+    }
+}

@@ -97,7 +97,12 @@ impl Connection {
                 effects,
             );
         }
-        let allowed = outcome.and_then(|located| open.grant.require(Right::Subscribe, &channel).map(|()| located));
+        let allowed = outcome.and_then(|located| {
+            if open.token.is_expired() {
+                return Err(Refusal::plain(ErrorCode::TokenExpired));
+            }
+            open.grant.require(Right::Subscribe, &channel).map(|()| located)
+        });
         match allowed {
             Ok(located) => {
                 open.subscriptions.0.insert(channel.clone(), State::Active);

@@ -91,7 +91,7 @@ fn check_headers(headers: Option<&Headers>) -> Result<(), Refusal> {
     let allowed = format!(
         "{MAX_HEADERS} headers, names of 1 to {MAX_HEADER_NAME_BYTES} bytes, values of {MAX_HEADER_VALUE_BYTES} bytes"
     );
-    Err(Refusal::new(ErrorCode::InvalidBody, format!("`headers` is too large: {allowed} are allowed")))
+    Err(Refusal::new(ErrorCode::InvalidBody, format!("`headers` is too large: {allowed} are allowed")).at("/headers"))
 }
 
 fn check_key(key: Option<&str>) -> Result<(), Refusal> {
@@ -99,7 +99,8 @@ fn check_key(key: Option<&str>) -> Result<(), Refusal> {
         Some(key) if !(1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()) => Err(Refusal::new(
             ErrorCode::InvalidBody,
             format!("an idempotency key has 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes"),
-        )),
+        )
+        .at("/idempotency_key")),
         _ => Ok(()),
     }
 }

@@ -21,11 +21,7 @@ impl SocketActor {
         match effect {
             Effect::Send(text) => self.send(&text),
             Effect::Authenticate(credential) => self.authenticate(credential, place, context),
-            Effect::Refresh { id, token } => {
-                let authenticator = self.hub.gateway().ports().authenticator.clone();
-                let outcome = async move { authenticator.client(&token, None).await };
-                self.wait(outcome, place, context, move |outcome| Command::Refreshed { id, outcome });
-            }
+            Effect::Refresh { id, token } => self.refresh(id, token, place, context),
             Effect::Locate { id, channel, start } => self.locate(id, channel, start, place, context),
             Effect::Deliver { channel, located } => self.deliver(channel, &located),
             Effect::Stop(channel) => {
@@ -86,6 +82,19 @@ impl SocketActor {
         self.outbox.set_limit(limits.outbox_bytes as usize);
         self.hub.identify(&self.id, grant.profile.app.id.clone(), grant.key.clone());
         grant
+    }
+
+    fn refresh(&self, id: u32, token: String, place: &Place, context: &mut SocketContext) {
+        let authenticator = self.hub.gateway().ports().authenticator.clone();
+        let place = place.clone();
+        let refreshed = async move { authenticator.client(&token, None).await };
+        context.spawn(refreshed.into_actor(self).map(move |outcome, actor, context| {
+            actor.apply(Command::Refreshed { id, outcome }, &place, context);
+            // The fresh token may be of another key, whose revocation now ends the connection.
+            if let Some(grant) = actor.connection.grant() {
+                actor.hub.identify(&actor.id, grant.profile.app.id.clone(), grant.key.clone());
+            }
+        }));
     }
 
     fn locate(&self, id: u32, channel: ChannelName, start: Start, place: &Place, context: &mut SocketContext) {

@@ -35,12 +35,7 @@ pub struct QueueBounds {
 
 impl Default for QueueBounds {
     fn default() -> Self {
-        Self {
-            bytes: 64 * 1024 * 1024,
-            messages: 100_000,
-            batch_messages: 1_000,
-            batch_bytes: 4 * 1024 * 1024,
-        }
+        Self { bytes: 64 * 1024 * 1024, messages: 100_000, batch_messages: 1_000, batch_bytes: 4 * 1024 * 1024 }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Connections: an enum of the engines, and the macro by which one body serves both.
 
-use std::{path::Path, time::Duration};
+use std::{fs::OpenOptions, io, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
 
 use diesel::{ConnectionError, SqliteConnection, result::Error};
 use diesel_async::{
@@ -64,13 +64,14 @@ enum Engine {
 /// A connection of either engine.
 pub(super) enum Conn {
     Sqlite(Object<Sqlite>),
-    Postgres(Object<AsyncPgConnection>),
+    Postgres(Box<Object<AsyncPgConnection>>),
 }
 
 impl Db {
     /// A SQLite file, made if it is not there. One connection writes, a few read.
     pub async fn open_sqlite(path: &Path) -> Result<Self, StoreError> {
         let url = path.to_str().ok_or_else(|| StoreError::unavailable("the path of the database is not UTF-8"))?;
+        make_private(path).map_err(StoreError::unavailable)?;
         let writer = sqlite_pool(url, SQLITE_SETTINGS.to_owned(), 1)?;
         let readers = sqlite_pool(url, format!("{SQLITE_SETTINGS} pragma query_only = on;"), READERS)?;
         let db = Self { engine: Engine::Sqlite { writer, readers }, runtime: Handle::current() };
@@ -103,7 +104,7 @@ impl Db {
     pub async fn read(&self) -> Result<Conn, StoreError> {
         match &self.engine {
             Engine::Sqlite { readers, .. } => in_time(readers.get()).await.map(Conn::Sqlite),
-            Engine::Postgres(pool) => in_time(pool.get()).await.map(Conn::Postgres),
+            Engine::Postgres(pool) => in_time(pool.get()).await.map(Box::new).map(Conn::Postgres),
         }
     }
 
@@ -111,7 +112,7 @@ impl Db {
     pub async fn write(&self) -> Result<Conn, StoreError> {
         match &self.engine {
             Engine::Sqlite { writer, .. } => in_time(writer.get()).await.map(Conn::Sqlite),
-            Engine::Postgres(pool) => in_time(pool.get()).await.map(Conn::Postgres),
+            Engine::Postgres(pool) => in_time(pool.get()).await.map(Box::new).map(Conn::Postgres),
         }
     }
 }
@@ -121,10 +122,12 @@ impl Conn {
     pub async fn begin(&mut self) -> Result<(), StoreError> {
         match self {
             Conn::Sqlite(c) => {
-                c.spawn_blocking(|c| diesel::connection::AnsiTransactionManager::begin_transaction_sql(c, "begin immediate"))
-                    .await
+                c.spawn_blocking(|c| {
+                    diesel::connection::AnsiTransactionManager::begin_transaction_sql(c, "begin immediate")
+                })
+                .await
             }
-            Conn::Postgres(c) => AnsiTransactionManager::begin_transaction_sql(&mut **c, "begin").await,
+            Conn::Postgres(c) => AnsiTransactionManager::begin_transaction_sql(&mut ***c, "begin").await,
         }
         .map_err(failure)
     }
@@ -134,9 +137,10 @@ impl Conn {
         const POSTGRES: &str = "begin isolation level repeatable read read only";
         match self {
             Conn::Sqlite(c) => {
-                c.spawn_blocking(|c| diesel::connection::AnsiTransactionManager::begin_transaction_sql(c, "begin")).await
+                c.spawn_blocking(|c| diesel::connection::AnsiTransactionManager::begin_transaction_sql(c, "begin"))
+                    .await
             }
-            Conn::Postgres(c) => AnsiTransactionManager::begin_transaction_sql(&mut **c, POSTGRES).await,
+            Conn::Postgres(c) => AnsiTransactionManager::begin_transaction_sql(&mut ***c, POSTGRES).await,
         }
         .map_err(failure)
     }
@@ -163,6 +167,14 @@ async fn in_time<T>(connection: impl Future<Output = Result<T, PoolError>>) -> R
     match timeout(CONNECTION_WAIT, connection).await {
         Ok(connection) => connection.map_err(StoreError::unavailable),
         Err(elapsed) => Err(StoreError::unavailable(elapsed)),
+    }
+}
+
+/// The database, and with it its journal, is readable by its owner alone.
+fn make_private(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop),
     }
 }
 

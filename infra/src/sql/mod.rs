@@ -68,7 +68,8 @@ impl SqlStore {
                 match (db.write().await?, url) {
                     (Conn::Sqlite(mut conn), _) => conn
                         .spawn_blocking(|conn| {
-                            conn.run_pending_migrations(SQLITE_MIGRATIONS).map_err(diesel::result::Error::QueryBuilderError)?;
+                            conn.run_pending_migrations(SQLITE_MIGRATIONS)
+                                .map_err(diesel::result::Error::QueryBuilderError)?;
                             Ok(())
                         })
                         .await
@@ -93,9 +94,12 @@ impl SqlStore {
             .work(|db| async move {
                 let Conn::Sqlite(mut conn) = db.write().await? else { return Ok(None) };
                 let mut read = async |sql: &'static str| {
-                    diesel_async::RunQueryDsl::get_result::<Found>(diesel::sql_query(sql), &mut conn).await.map_err(failure)
+                    diesel_async::RunQueryDsl::get_result::<Found>(diesel::sql_query(sql), &mut conn)
+                        .await
+                        .map_err(failure)
                 };
-                let synchronous = read("select cast(synchronous as text) as value from pragma_synchronous").await?.value;
+                let synchronous =
+                    read("select cast(synchronous as text) as value from pragma_synchronous").await?.value;
                 let journal_mode = read("select journal_mode as value from pragma_journal_mode").await?.value;
                 let synchronous = synchronous.parse().map_err(|_| StoreError::Corrupt("pragma synchronous".into()))?;
                 Ok(Some(SqliteSettings { synchronous, journal_mode }))

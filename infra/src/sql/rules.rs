@@ -41,7 +41,8 @@ impl Rules for SqlStore {
         self.db
             .work(|db| async move {
                 let mut conn = db.write().await?;
-                let row = (rules::app_id.eq(app.as_str()), rules::namespace.eq(namespace.as_str()), rules::rule.eq(&rule));
+                let row =
+                    (rules::app_id.eq(app.as_str()), rules::namespace.eq(namespace.as_str()), rules::rule.eq(&rule));
                 on_dialect!(&mut conn, |c| diesel::insert_into(rules::table)
                     .values(row)
                     .on_conflict((rules::app_id, rules::namespace))
@@ -59,9 +60,10 @@ impl Rules for SqlStore {
         self.db
             .work(|db| async move {
                 let mut conn = db.write().await?;
-                let removed = on_dialect!(&mut conn, |c| diesel::delete(rules::table.find((app.as_str(), namespace.as_str())))
-                    .execute(c)
-                    .await)?;
+                let removed =
+                    on_dialect!(&mut conn, |c| diesel::delete(rules::table.find((app.as_str(), namespace.as_str())))
+                        .execute(c)
+                        .await)?;
                 Ok(removed > 0)
             })
             .await

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{answers, credentials::ApiKey, endpoint::Endpoint};
-use crate::problem::Problem;
+use crate::{output, problem::Problem};
 
 /// The message and where it goes.
 #[derive(Debug, Args)]
@@ -68,8 +68,7 @@ pub async fn run(args: &PublishArgs) -> Result<(), Problem> {
     if !status.is_success() {
         return Err(answers::problem(status.as_u16(), text.as_bytes()));
     }
-    println!("{}", text.trim());
-    Ok(())
+    output::print(&format!("{}\n", text.trim())).map(drop)
 }
 
 fn data(text: &str, is_text: bool) -> Result<Box<RawValue>, Problem> {

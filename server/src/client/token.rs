@@ -12,7 +12,7 @@ use fanfare_domain::{
 use fanfare_protocol::ClientName;
 
 use super::credentials::ApiKey;
-use crate::problem::Problem;
+use crate::{output, problem::Problem};
 
 /// What a token is to say.
 #[derive(Debug, Args)]
@@ -44,8 +44,7 @@ pub fn run(args: &TokenArgs) -> Result<(), Problem> {
             "Give --ttl within that, as in --ttl 1h; a client gets a fresh token before the old one ends.",
         ));
     }
-    println!("{}", key.mint(client, capability, args.ttl, SystemClock.now()));
-    Ok(())
+    output::print(&format!("{}\n", key.mint(client, capability, args.ttl, SystemClock.now()))).map(drop)
 }
 
 fn capability(caps: &[String]) -> Result<Capability, Problem> {

@@ -9,6 +9,8 @@ pub enum Kind {
     Number,
     /// `true` or `false`.
     Flag,
+    /// A text that is a length of time.
+    Duration,
     /// A text that is never shown.
     Secret,
 }
@@ -18,6 +20,7 @@ impl Kind {
     pub fn wanted(self) -> &'static str {
         match self {
             Kind::Text | Kind::Secret => "a text",
+            Kind::Duration => "a length of time, as `25s`",
             Kind::Number => "a whole number",
             Kind::Flag => "true or false",
         }
@@ -173,21 +176,21 @@ pub const SETTINGS: &[Setting] = &[
     row(
         "gateway.connection.ping_interval",
         "FANFARE_GATEWAY_CONNECTION_PING_INTERVAL",
-        Kind::Text,
+        Kind::Duration,
         Some("25s"),
         "A connection that is silent for this long is pinged.",
     ),
     row(
         "gateway.connection.pong_timeout",
         "FANFARE_GATEWAY_CONNECTION_PONG_TIMEOUT",
-        Kind::Text,
+        Kind::Duration,
         Some("10s"),
         "A pinged connection that stays silent for this long is closed as `no_pong`.",
     ),
     row(
         "gateway.connection.connect_timeout",
         "FANFARE_GATEWAY_CONNECTION_CONNECT_TIMEOUT",
-        Kind::Text,
+        Kind::Duration,
         Some("10s"),
         "A socket that has not sent `connect` for this long is closed as `connect_timeout`.",
     ),

@@ -127,7 +127,7 @@ fn place(table: &mut Table, name: &str, value: Value) {
 
 fn parse(kind: Kind, text: &str) -> Option<Value> {
     match kind {
-        Kind::Text | Kind::Secret => Some(Value::String(text.to_owned())),
+        Kind::Text | Kind::Duration | Kind::Secret => Some(Value::String(text.to_owned())),
         Kind::Number => text.trim().parse().ok().map(Value::Integer),
         Kind::Flag => text.trim().parse().ok().map(Value::Boolean),
     }
@@ -135,7 +135,7 @@ fn parse(kind: Kind, text: &str) -> Option<Value> {
 
 fn is_kind(kind: Kind, value: &Value) -> bool {
     match kind {
-        Kind::Text | Kind::Secret => value.is_str(),
+        Kind::Text | Kind::Duration | Kind::Secret => value.is_str(),
         Kind::Number => value.is_integer(),
         Kind::Flag => value.is_bool(),
     }

@@ -76,7 +76,7 @@ fn a_wrong_value_is_named_and_told_what_is_wanted() {
         ("workers = 0", &[], ["`workers`", "nonzero"]),
         ("listen = \"localhost\"", &[], ["`listen`", "address and port"]),
         ("[api]\nsignup = \"maybe\"", &[], ["`api.signup`", "`closed`"]),
-        ("", &[("FANFARE_GATEWAY_CONNECTION_PING_INTERVAL", "soon")], ["ping_interval", "time"]),
+        ("", &[("FANFARE_GATEWAY_CONNECTION_PING_INTERVAL", "soon")], ["ping_interval", "duration"]),
         ("log = \"loud\"", &[], ["`log`", "`trace`"]),
         ("plan_default = \"huge\"", &[], ["no plan `huge`", "FANFARE_PLAN_DEFAULT"]),
         ("listen = ", &[], ["line 1", "TOML"]),

@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -46,6 +47,7 @@ pub fn signal(pid: u32, name: &str) {
 pub struct Options {
     env: Vec<(String, String)>,
     args: Vec<String>,
+    config: Option<String>,
 }
 
 impl Options {
@@ -60,6 +62,12 @@ impl Options {
         self.args.push(arg.to_owned());
         self
     }
+
+    /// Sets the text of the server's `fanfare.toml`.
+    pub fn config(mut self, toml: &str) -> Self {
+        self.config = Some(toml.to_owned());
+        self
+    }
 }
 
 /// A server process; killed, by its pid, when dropped.
@@ -68,6 +76,7 @@ pub struct Server {
     dir: TempDir,
     options: Options,
     child: Option<Child>,
+    copying: Option<JoinHandle<()>>,
     url: String,
     ops_url: String,
 }
@@ -76,7 +85,7 @@ impl Server {
     /// Starts a server in a folder of its own, on free ports, and waits until it says that it listens.
     pub async fn start(options: Options) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder can be made");
-        let mut server = Self { dir, options, child: None, url: String::new(), ops_url: String::new() };
+        let mut server = Self { dir, options, child: None, copying: None, url: String::new(), ops_url: String::new() };
         server.launch("127.0.0.1:0", "127.0.0.1:0").await;
         server
     }
@@ -84,11 +93,6 @@ impl Server {
     /// Where the API and the gateway listen, as `http://127.0.0.1:4711`.
     pub fn url(&self) -> &str {
         &self.url
-    }
-
-    /// The same as a WebSocket address of that path: `ws://127.0.0.1:4711/v1/connect`.
-    pub fn ws_url(&self, path: &str) -> String {
-        format!("{}{path}", self.url.replacen("http", "ws", 1))
     }
 
     /// Where `/healthz`, `/readyz` and `/metrics` are.
@@ -125,7 +129,7 @@ impl Server {
     pub async fn kill9(&mut self) {
         let mut child = self.child.take().expect("the server runs");
         child.kill().expect("our own child can be killed");
-        wait(child).await;
+        wait(child, self.copying.take()).await;
     }
 
     /// Asks the process to end, as `systemctl stop` does, and waits for it.
@@ -138,7 +142,7 @@ impl Server {
     pub async fn exited(&mut self) -> ExitStatus {
         let child = self.child.take().expect("the server runs");
         let pid = child.id();
-        match tokio::time::timeout(STOP, wait(child)).await {
+        match tokio::time::timeout(STOP, wait(child, self.copying.take())).await {
             Ok(status) => status,
             Err(_) => {
                 signal(pid, "KILL");
@@ -155,6 +159,9 @@ impl Server {
     }
 
     async fn launch(&mut self, listen: &str, ops_listen: &str) {
+        if let Some(toml) = &self.options.config {
+            fs::write(self.dir().join("fanfare.toml"), toml).expect("files can be made in a temporary folder");
+        }
         let stderr = append(&self.stderr_path());
         let mut child = fanfare()
             .arg("serve")
@@ -170,8 +177,8 @@ impl Server {
             .stderr(stderr)
             .spawn()
             .expect("the binary can be started");
-        let lines = tee(child.stdout.take().expect("standard output is piped"), append(&self.stdout_path()));
-        self.child = Some(child);
+        let (copying, lines) = tee(child.stdout.take().expect("standard output is piped"), append(&self.stdout_path()));
+        (self.child, self.copying) = (Some(child), Some(copying));
         match tokio::time::timeout(START, ready(lines)).await {
             Ok(Some((url, ops_url))) => (self.url, self.ops_url) = (url, ops_url),
             Ok(None) => panic!("the server ended before it listened:\n{}\n{}", self.stdout(), self.stderr()),
@@ -206,23 +213,30 @@ fn authority(url: &str) -> String {
     url.trim_start_matches("http://").to_owned()
 }
 
-/// Waits for a process on a thread that may block, so that the test's other tasks go on.
-async fn wait(mut child: Child) -> ExitStatus {
-    let waited = tokio::task::spawn_blocking(move || child.wait()).await;
-    waited.expect("waiting does not panic").expect("our own child can be waited for")
+/// Waits for a process, and for the copy of its output, on a thread that may block, so that the test's other tasks go on.
+async fn wait(mut child: Child, copying: Option<JoinHandle<()>>) -> ExitStatus {
+    let waited = tokio::task::spawn_blocking(move || {
+        let status = child.wait();
+        copying.map(JoinHandle::join);
+        status
+    });
+    waited.await.expect("waiting does not panic").expect("our own child can be waited for")
 }
 
 /// Copies a process's output to a file, for as long as it writes, and hands on each line.
-fn tee(output: impl std::io::Read + Send + 'static, mut copy: File) -> mpsc::UnboundedReceiver<String> {
+fn tee(
+    output: impl std::io::Read + Send + 'static,
+    mut copy: File,
+) -> (JoinHandle<()>, mpsc::UnboundedReceiver<String>) {
     let (send, lines) = mpsc::unbounded_channel();
-    std::thread::spawn(move || {
+    let copying = std::thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
             writeln!(copy, "{line}").expect("the copy can be written");
             // Nobody listens any more once the server is ready.
             let _ = send.send(line);
         }
     });
-    lines
+    (copying, lines)
 }
 
 /// The two addresses that a server prints once it listens; `None` if it ends first.

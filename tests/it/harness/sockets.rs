@@ -60,7 +60,8 @@ impl Socket {
     pub async fn open_narrow(url: &str) -> Self {
         let tcp = tokio::net::TcpSocket::new_v4().expect("a socket can be made");
         tcp.set_recv_buffer_size(4 * 1024).expect("a buffer can be small");
-        let tcp = tcp.connect(authority(url).parse().expect("the URL names an address")).await.expect("the server listens");
+        let tcp =
+            tcp.connect(authority(url).parse().expect("the URL names an address")).await.expect("the server listens");
         Self::over(tcp, url, None).await
     }
 
@@ -244,11 +245,19 @@ impl Socket {
                     }
                     return Received::Json(value);
                 }
-                Some(Ok(Message::Close(Some(close)))) => return Received::Close(close.code.into(), close.reason.to_string()),
+                Some(Ok(Message::Close(Some(close)))) => {
+                    return Received::Close(close.code.into(), close.reason.to_string());
+                }
                 Some(Ok(Message::Close(None))) | None | Some(Err(_)) => return Received::Lost,
                 Some(Ok(_)) => {}
             }
         }
+    }
+
+    /// Answers the server's close and waits until the server has ended the connection.
+    pub async fn ended(mut self) {
+        let ended = async { while self.stream.next().await.is_some_and(|received| received.is_ok()) {} };
+        tokio::time::timeout(PATIENCE, ended).await.expect("the server ends the connection");
     }
 
     /// Drops the TCP connection without a word.

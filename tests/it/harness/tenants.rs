@@ -95,9 +95,11 @@ impl Tenant {
             secret: String::new(),
             client,
         };
-        let app = tenant.control(Method::POST, &format!("/v1/tenants/{}/apps", tenant.tenant), json!({"name": "prod"})).await;
+        let app =
+            tenant.control(Method::POST, &format!("/v1/tenants/{}/apps", tenant.tenant), json!({"name": "prod"})).await;
         tenant.app = text(&app.expect(StatusCode::CREATED)["id"]);
-        let key = tenant.control(Method::POST, &format!("/v1/apps/{}/keys", tenant.app), json!({"name": "backend"})).await;
+        let key =
+            tenant.control(Method::POST, &format!("/v1/apps/{}/keys", tenant.app), json!({"name": "backend"})).await;
         let key = key.expect(StatusCode::CREATED);
         (tenant.key, tenant.secret) = (text(&key["id"]), text(&key["secret"]));
         tenant
@@ -176,5 +178,14 @@ impl Tenant {
     pub async fn join(&self, client: &str) -> Socket {
         let token = self.full_token(client).await;
         Socket::connect(&self.url, &token).await
+    }
+
+    /// Proves that a client that behaves well is served: it connects, subscribes, publishes and receives.
+    pub async fn is_served(&self) {
+        let mut socket = self.join("well-behaved").await;
+        socket.subscribe("proof").await;
+        let asked = json!({"op": "publish", "channel": "proof", "data": "served", "ack": "persisted"});
+        socket.ask(asked).await;
+        assert_eq!(socket.event_of("message").await["data"], "served");
     }
 }

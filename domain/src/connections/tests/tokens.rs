@@ -43,6 +43,18 @@ fn an_expired_token_holds_delivery_and_then_closes() {
 }
 
 #[test]
+fn a_subscription_that_begins_as_the_token_ends_is_refused() {
+    let mut subject = Subject::connected(grant(r#"{"*":["subscribe"]}"#, 100));
+    stay_alive_until(&mut subject, at(99));
+    subject.text(r#"{"id":3,"op":"subscribe","channel":"b"}"#);
+    stay_alive_until(&mut subject, at(100));
+    subject.take_said();
+    subject.locate_all();
+    assert_eq!(subject.take_said()[0]["error"]["code"], "token_expired");
+    assert!(!subject.wants.iter().any(|effect| matches!(effect, Effect::Deliver { .. })));
+}
+
+#[test]
 fn a_token_in_time_continues_every_subscription() {
     let mut subject = Subject::subscribed(grant(r#"{"*":["subscribe"]}"#, 100), "a");
     stay_alive_until(&mut subject, at(110));

@@ -43,9 +43,13 @@ pub(super) fn waiters(ids: Vec<MessageId>, ack: Ack) -> (Vec<Waiter>, Answers) {
     let (sender, done) = oneshot::channel();
     let count = ids.len();
     let answers = vec![Err(IntakeError::Unconfirmed); count];
-    let submission = Arc::new(Submission { ack, state: Mutex::new(State { answers, left: count, done: Some(sender) }) });
-    let waiters = ids.into_iter().enumerate().map(|(at, id)| {
-        Waiter { submission: submission.clone(), at, id, answer: Err(IntakeError::Unconfirmed) }
+    let submission =
+        Arc::new(Submission { ack, state: Mutex::new(State { answers, left: count, done: Some(sender) }) });
+    let waiters = ids.into_iter().enumerate().map(|(at, id)| Waiter {
+        submission: submission.clone(),
+        at,
+        id,
+        answer: Err(IntakeError::Unconfirmed),
     });
     (waiters.collect(), Answers { done, count })
 }

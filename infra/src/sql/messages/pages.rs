@@ -68,7 +68,9 @@ struct Span {
 impl Span {
     fn of(range: Range, floor: u64, head: u64) -> Self {
         match range {
-            Range::After(Serial(after)) => Span { first: after.max(floor).saturating_add(1), last: head, descending: false },
+            Range::After(Serial(after)) => {
+                Span { first: after.max(floor).saturating_add(1), last: head, descending: false }
+            }
             Range::Before(Serial(before)) => {
                 Span { first: floor + 1, last: before.saturating_sub(1).min(head), descending: true }
             }

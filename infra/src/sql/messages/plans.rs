@@ -42,7 +42,10 @@ impl From<&Accepted> for Pending {
             time: stored(message.time),
             name: message.name.as_ref().map(|name| name.as_str().to_owned()),
             client: message.client.as_ref().map(|client| client.as_str().to_owned()),
-            headers: message.headers.as_ref().map(|headers| serde_json::to_string(headers).expect("headers are strings")),
+            headers: message
+                .headers
+                .as_ref()
+                .map(|headers| serde_json::to_string(headers).expect("headers are strings")),
             data: message.data.get().to_owned(),
             fingerprint: accepted.keyed.then_some(accepted.fingerprint),
             life_ms: i64::try_from(life.as_millis()).unwrap_or(i64::MAX),
@@ -138,9 +141,7 @@ fn place(
     let key = (message.app.clone(), message.channel.clone());
     let head = match plan.heads.entry(key.clone()) {
         Entry::Occupied(head) => head.into_mut(),
-        Entry::Vacant(none) => {
-            none.insert(ChannelHead { epoch: app_epoch.clone(), serial: 0, time: 0, moved: false })
-        }
+        Entry::Vacant(none) => none.insert(ChannelHead { epoch: app_epoch.clone(), serial: 0, time: 0, moved: false }),
     };
     if let Some(fingerprint) = message.fingerprint {
         let since = stored(timestamp(message.time).before(IDEMPOTENCY_WINDOW));
@@ -153,7 +154,8 @@ fn place(
             Some(first) if first.time >= since => return Appended::Conflict,
             _ => {}
         }
-        let first = Taken { serial: head.serial + 1, time: head.time.max(message.time), fingerprint: fingerprint.to_vec() };
+        let first =
+            Taken { serial: head.serial + 1, time: head.time.max(message.time), fingerprint: fingerprint.to_vec() };
         taken.insert(place, first);
     }
     head.serial += 1;

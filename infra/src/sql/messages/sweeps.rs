@@ -29,14 +29,19 @@ struct Gone {
 
 /// Inside a transaction. First what removed apps left, then messages whose time is over.
 pub(super) async fn sweep(conn: &mut Conn, now: Timestamp, limit: u32) -> Result<usize, StoreError> {
-    let limit = i64::from(limit);
-    match sweep_removed_app(conn, limit).await? {
-        0 => sweep_expired(conn, now, limit).await,
-        count => Ok(count),
+    let limit = limit as usize;
+    let mut count = 0;
+    while count < limit {
+        match sweep_removed_app(conn, limit - count).await? {
+            0 => return Ok(count + sweep_expired(conn, now, limit - count).await?),
+            more => count += more,
+        }
     }
+    Ok(count)
 }
 
-async fn sweep_removed_app(conn: &mut Conn, limit: i64) -> Result<usize, StoreError> {
+/// Messages of an app that is gone; when there are none left, its channels; then the note that it is gone.
+async fn sweep_removed_app(conn: &mut Conn, limit: usize) -> Result<usize, StoreError> {
     let app = on_dialect!(&mut *conn, |c| removed_apps::table
         .order(removed_apps::id)
         .select(removed_apps::id)
@@ -52,26 +57,29 @@ async fn sweep_removed_app(conn: &mut Conn, limit: i64) -> Result<usize, StoreEr
     ] {
         let count = on_dialect!(&mut *conn, |c| sql_query(slice)
             .bind::<Text, _>(&app)
-            .bind::<BigInt, _>(limit)
+            .bind::<BigInt, _>(stored_count(limit))
             .execute(c)
             .await)?;
         if count > 0 {
             return Ok(count);
         }
     }
-    on_dialect!(&mut *conn, |c| diesel::delete(removed_apps::table.find(&app)).execute(c).await)?;
-    Ok(0)
+    on_dialect!(&mut *conn, |c| diesel::delete(removed_apps::table.find(&app)).execute(c).await)
+}
+
+fn stored_count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// A channel remembers how far it was swept, since messages of one channel may have been given different lives.
-async fn sweep_expired(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<usize, StoreError> {
+async fn sweep_expired(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
     let gone = on_dialect!(&mut *conn, |c| sql_query(
         "delete from messages where (app_id, channel, serial) in
              (select app_id, channel, serial from messages where expires_at <= $1 order by expires_at limit $2)
          returning app_id, channel, serial",
     )
     .bind::<BigInt, _>(stored(now))
-    .bind::<BigInt, _>(limit)
+    .bind::<BigInt, _>(stored_count(limit))
     .load::<Gone>(c)
     .await)?;
     let count = gone.len();

@@ -1,10 +1,6 @@
 //! One connection of `tail`, from its handshake to its close.
 
-use std::{
-    collections::HashMap,
-    io::{ErrorKind, Write},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use fanfare_protocol::{
     ErrorCode, Serial, WireError,
@@ -25,7 +21,11 @@ use super::{
     follow::{Follow, Verdict},
     frames::Frame,
 };
-use crate::{client::endpoint::Endpoint, problem::Problem};
+use crate::{
+    client::endpoint::Endpoint,
+    output::{self, Reader},
+    problem::Problem,
+};
 
 /// How long the handshake may take, and a write.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -132,7 +132,10 @@ impl<'a> Session<'a> {
                         eprintln!("tail: {channel}: serials {from} to {to} did not come; this is a fault of the server")
                     }
                 }
-                print(text)
+                match output::print(&format!("{text}\n"))? {
+                    Reader::There => Ok(Step::Go),
+                    Reader::Gone => Ok(Step::End(Ended::Stopped)),
+                }
             }
             Ok(Frame::Answer { id: CONNECT_ID, result }) => self.answered_connect(result).await,
             Ok(Frame::Answer { id, result }) => match self.asked.remove(&id) {
@@ -275,16 +278,4 @@ impl<'a> Session<'a> {
 
 fn read<T: DeserializeOwned>(ok: &RawValue) -> Result<T, Ended> {
     serde_json::from_str(ok.get()).map_err(|error| cut(format!("the server sent what cannot be read: {error}")))
-}
-
-/// Prints a message's frame as it came: it is one line.
-fn print(line: &str) -> Result<Step, Problem> {
-    let mut stdout = std::io::stdout().lock();
-    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
-        Ok(()) => Ok(Step::Go),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Step::End(Ended::Stopped)),
-        Err(error) => {
-            Err(Problem::new(format!("standard output cannot be written: {error}"), "Make room where it goes."))
-        }
-    }
 }

@@ -1,0 +1,9 @@
+//! Bad input: everything wrong that can be sent has its documented code, and the server goes on.
+
+mod bodies;
+mod credentials;
+mod frames;
+mod handling;
+mod paths;
+mod requests;
+mod tokens;

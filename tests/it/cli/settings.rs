@@ -1,0 +1,48 @@
+//! Configuration as `serve` takes it: what it does not know, it refuses.
+
+use std::{fs, process::Command};
+
+use super::run;
+use crate::harness::server::fanfare;
+
+/// A server that would start in a folder of its own, if it were not refused.
+fn serve(dir: &tempfile::TempDir) -> Command {
+    let mut command = fanfare();
+    command.arg("serve").current_dir(dir.path());
+    command.env("FANFARE_LISTEN", "127.0.0.1:0").env("FANFARE_OPS_LISTEN", "127.0.0.1:0");
+    command
+}
+
+#[test]
+fn unknown_keys_of_the_file_are_refused_with_the_nearest_known_one() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("fanfare.toml"), "plan_defalt = \"unlimited\"\n\n[api]\nsignups = \"closed\"\n").unwrap();
+    let parts = ["`plan_defalt`", "mean `plan_default`", "`api.signups`", "mean `api.signup`"];
+    run(&mut serve(&dir)).failed_saying(&parts);
+    assert!(!dir.path().join("fanfare-data").exists(), "a server that is refused leaves nothing behind");
+}
+
+#[test]
+fn unknown_variables_are_refused_with_the_nearest_known_one() {
+    let dir = tempfile::tempdir().unwrap();
+    run(serve(&dir).env("FANFARE_DATADIR", "x")).failed_saying(&["FANFARE_DATADIR", "mean `FANFARE_DATA_DIR`"]);
+}
+
+#[test]
+fn engines_that_this_version_does_not_have_are_refused_and_their_secrets_not_shown() {
+    for variable in ["FANFARE_DATABASE_URL", "FANFARE_REDIS_URL", "FANFARE_AMQP_URL"] {
+        let dir = tempfile::tempdir().unwrap();
+        let said = run(serve(&dir).env(variable, "scheme://user:hush@host/name"));
+        assert!(!said.stderr.contains("hush"), "{}", said.stderr);
+        said.failed_saying(&[variable, "only the embedded engines", "Remove it"]);
+    }
+}
+
+#[test]
+fn the_file_may_be_named_by_option_and_by_variable() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("own.toml"), "nonsense = 1").unwrap();
+    run(serve(&dir).args(["--config", "own.toml"])).failed_saying(&["`nonsense`"]);
+    run(serve(&dir).env("FANFARE_CONFIG", "own.toml")).failed_saying(&["`nonsense`"]);
+    run(serve(&dir).args(["--config", "none.toml"])).failed_saying(&["none.toml cannot be read", "--config"]);
+}

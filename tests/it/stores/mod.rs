@@ -1,0 +1,93 @@
+//! Contracts of the ports, and every engine that is held to them.
+
+#![expect(clippy::unwrap_used, reason = "contracts are test code, though no test attribute stands on them")]
+
+mod accounts;
+mod apps;
+mod bus;
+mod directory;
+mod engines;
+mod keys;
+mod limits;
+mod messages;
+mod migrations;
+mod queue;
+mod rules;
+mod samples;
+mod sqlite;
+
+/// Makes one test of each fact for each SQL engine.
+macro_rules! hold_sql_engines_to {
+    ($($name:ident = $subject:path: $($fact:ident)+;)+) => {
+        mod on_sqlite {
+            $(mod $name {
+                use $subject as facts;
+                $(#[tokio::test]
+                async fn $fact() {
+                    facts::$fact(&crate::stores::engines::sqlite().await.store).await;
+                })+
+            })+
+        }
+
+        mod on_postgres {
+            $(mod $name {
+                use $subject as facts;
+                $(#[tokio::test]
+                async fn $fact() {
+                    facts::$fact(&crate::stores::engines::postgres().await.store).await;
+                })+
+            })+
+        }
+    };
+}
+
+hold_sql_engines_to! {
+    accounts = crate::stores::accounts:
+        a_sign_up_can_be_read_back
+        a_taken_address_leaves_nothing_behind
+        a_new_password_ends_all_other_sessions
+        a_session_ends_at_its_time
+        a_session_is_ended_only_by_its_user
+        a_stranger_has_no_role;
+    apps = crate::stores::apps:
+        an_app_can_be_read_back_and_changed
+        apps_are_listed_by_id_page_by_page
+        an_id_can_be_taken_only_once
+        only_its_tenant_removes_an_app
+        keys_and_rules_go_with_their_app;
+    keys = crate::stores::keys:
+        a_key_can_be_read_back
+        a_rotation_is_kept
+        keys_are_listed_by_id_page_by_page
+        another_app_neither_sees_nor_revokes_a_key;
+    rules = crate::stores::rules:
+        a_rule_replaces_what_was_there
+        rules_belong_to_their_app;
+    append = crate::stores::messages::append:
+        serials_count_from_one_in_every_channel
+        a_message_comes_back_as_it_went_in
+        an_app_that_is_gone_takes_nothing
+        time_never_goes_back_within_a_channel
+        a_batch_of_a_thousand_is_one_append
+        appends_at_the_same_time_share_no_serial;
+    idempotency = crate::stores::messages::idempotency:
+        a_repeated_key_has_the_first_place
+        a_key_repeated_within_a_batch_has_the_first_place
+        another_message_under_a_key_takes_no_serial
+        a_key_is_free_again_after_its_window
+        a_key_belongs_to_its_channel_and_app
+        repeats_at_the_same_time_take_one_serial;
+    pages = crate::stores::messages::pages:
+        a_channel_without_messages_stands_at_its_apps_epoch
+        pages_ascend_after_a_serial
+        pages_descend_from_a_serial_and_from_the_head
+        a_page_ends_at_its_bytes
+        a_message_larger_than_a_page_comes_alone
+        retention_hides_what_is_older
+        only_the_last_messages_are_shown;
+    sweeps = crate::stores::messages::sweeps:
+        a_sweep_removes_in_slices_what_is_over
+        heads_outlive_their_messages
+        a_hole_is_never_shown
+        a_removed_app_is_unreadable_at_once_and_swept_in_slices;
+}

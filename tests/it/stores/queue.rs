@@ -1,0 +1,175 @@
+//! The contract of `Intake` and `Queue`.
+
+use fanfare_domain::{
+    Timestamp,
+    apps::App,
+    history::Appended,
+    ids::TenantId,
+    publishing::{Accepted, Intake, IntakeError, Queue, Receipt},
+};
+use fanfare_infra::memory::{MemoryQueue, QueueBounds};
+use fanfare_protocol::{Epoch, Serial, requests::Ack};
+use tokio::task::JoinHandle;
+
+use super::samples::{NOW, message};
+
+type Answers = Vec<Result<Receipt, IntakeError>>;
+
+fn app() -> App {
+    App::new(TenantId::generate(), "prod".to_owned(), NOW)
+}
+
+fn messages(count: usize) -> Vec<Accepted> {
+    let app = app();
+    (0..count).map(|number| message(&app, "a", &number.to_string())).collect()
+}
+
+/// Submits in the background, and returns once the queue has it.
+async fn submitted<Q: Intake + Clone + 'static>(queue: &Q, messages: Vec<Accepted>, ack: Ack) -> JoinHandle<Answers> {
+    let queue = queue.clone();
+    let task = tokio::spawn(async move { queue.submit(messages, ack).await });
+    tokio::task::yield_now().await;
+    task
+}
+
+fn stored(serial: u64) -> Appended {
+    Appended::Stored { epoch: Epoch::new("e"), serial: Serial(serial), time: Timestamp(1) }
+}
+
+async fn every_message_has_its_own_answer<Q: Intake + Queue + Clone + 'static>(queue: Q) {
+    let sent = messages(4);
+    let ids: Vec<_> = sent.iter().map(|accepted| accepted.message.id.clone()).collect();
+    let waiting = submitted(&queue, sent, Ack::Persisted).await;
+    let mut batch = queue.next().await.unwrap();
+    assert_eq!(batch.messages().iter().map(|accepted| accepted.message.id.clone()).collect::<Vec<_>>(), ids);
+    let repeated = Appended::Repeated { epoch: Epoch::new("e"), serial: Serial(3) };
+    batch.answer(&[stored(7), repeated, Appended::Conflict, Appended::NoApp]);
+    batch.ack().await;
+    let receipt =
+        |at: usize, serial| Ok(Receipt { id: ids[at].clone(), place: Some((Epoch::new("e"), Serial(serial))) });
+    let expected = [receipt(0, 7), receipt(1, 3), Err(IntakeError::Conflict), Err(IntakeError::NoApp)];
+    assert_eq!(waiting.await.unwrap(), expected);
+}
+
+async fn an_accepted_message_is_answered_without_its_place<Q: Intake + Queue + Clone + 'static>(queue: Q) {
+    let waiting = submitted(&queue, messages(1), Ack::Accepted).await;
+    let mut batch = queue.next().await.unwrap();
+    batch.answer(&[stored(1)]);
+    assert_eq!(waiting.await.unwrap()[0].as_ref().unwrap().place, None);
+}
+
+async fn a_batch_that_fails_or_is_lost_is_unconfirmed<Q: Intake + Queue + Clone + 'static>(queue: Q) {
+    for failing in [true, false] {
+        let waiting = submitted(&queue, messages(2), Ack::Accepted).await;
+        let batch = queue.next().await.unwrap();
+        if failing {
+            batch.fail()
+        } else {
+            drop(batch)
+        }
+        assert_eq!(waiting.await.unwrap(), [Err(IntakeError::Unconfirmed), Err(IntakeError::Unconfirmed)]);
+    }
+}
+
+#[tokio::test]
+async fn in_memory_every_message_has_its_own_answer() {
+    every_message_has_its_own_answer(MemoryQueue::default()).await;
+}
+
+#[tokio::test]
+async fn in_memory_an_accepted_message_is_answered_without_its_place() {
+    an_accepted_message_is_answered_without_its_place(MemoryQueue::default()).await;
+}
+
+#[tokio::test]
+async fn in_memory_a_batch_that_fails_or_is_lost_is_unconfirmed() {
+    a_batch_that_fails_or_is_lost_is_unconfirmed(MemoryQueue::default()).await;
+}
+
+#[tokio::test]
+async fn a_batch_takes_all_that_waits_in_order_up_to_its_bounds() {
+    let queue = MemoryQueue::new(QueueBounds { batch_messages: 5, ..QueueBounds::default() });
+    let first = submitted(&queue, messages(3), Ack::Persisted).await;
+    let second = submitted(&queue, messages(4), Ack::Persisted).await;
+    let mut serial = 0;
+    for expected in [5, 2] {
+        let mut batch = queue.next().await.unwrap();
+        assert_eq!(batch.messages().len(), expected);
+        let outcomes: Vec<_> = batch
+            .messages()
+            .iter()
+            .map(|_| {
+                serial += 1;
+                stored(serial)
+            })
+            .collect();
+        batch.answer(&outcomes);
+        batch.ack().await;
+    }
+    let serials = |answers: Answers| -> Vec<u64> {
+        answers.into_iter().map(|answer| answer.unwrap().place.unwrap().1.0).collect()
+    };
+    assert_eq!(serials(first.await.unwrap()), [1, 2, 3]);
+    assert_eq!(serials(second.await.unwrap()), [4, 5, 6, 7]);
+}
+
+#[tokio::test]
+async fn a_batch_ends_at_its_bytes() {
+    let queue = MemoryQueue::new(QueueBounds { batch_bytes: 3_000, ..QueueBounds::default() });
+    let large: Vec<_> = (0..3).map(|_| message(&app(), "a", &format!("\"{}\"", "x".repeat(1_000)))).collect();
+    let waiting = submitted(&queue, large, Ack::Accepted).await;
+    assert_eq!(queue.next().await.unwrap().messages().len(), 1);
+    assert_eq!(queue.next().await.unwrap().messages().len(), 1);
+    assert_eq!(queue.next().await.unwrap().messages().len(), 1);
+    assert_eq!(waiting.await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_full_queue_takes_nothing_until_a_batch_is_settled() {
+    for bounds in [
+        QueueBounds { messages: 3, ..QueueBounds::default() },
+        QueueBounds { bytes: 3 * 600, ..QueueBounds::default() },
+    ] {
+        let queue = MemoryQueue::new(bounds);
+        let waiting = submitted(&queue, messages(2), Ack::Accepted).await;
+        assert_eq!(queue.submit(messages(2), Ack::Accepted).await, [Err(IntakeError::Full), Err(IntakeError::Full)]);
+        let mut batch = queue.next().await.unwrap();
+        assert_eq!(batch.messages().len(), 2, "what was refused does not wait");
+        batch.answer(&[stored(1), stored(2)]);
+        waiting.await.unwrap();
+        assert_eq!(queue.submit(messages(2), Ack::Accepted).await[0], Err(IntakeError::Full), "not settled yet");
+        batch.ack().await;
+        let waiting = submitted(&queue, messages(2), Ack::Accepted).await;
+        assert!(!waiting.is_finished());
+    }
+}
+
+#[tokio::test]
+async fn a_closed_queue_hands_out_what_waits_and_then_ends() {
+    let queue = MemoryQueue::default();
+    let waiting = submitted(&queue, messages(1), Ack::Accepted).await;
+    queue.close();
+    assert_eq!(queue.submit(messages(1), Ack::Accepted).await, [Err(IntakeError::Full)]);
+    let mut batch = queue.next().await.unwrap();
+    batch.answer(&[stored(1)]);
+    batch.ack().await;
+    assert!(waiting.await.unwrap()[0].is_ok());
+    assert!(queue.next().await.is_none());
+}
+
+#[tokio::test]
+async fn closing_wakes_a_worker_that_waits() {
+    let queue = MemoryQueue::default();
+    let worker = {
+        let queue = queue.clone();
+        tokio::spawn(async move { queue.next().await.is_none() })
+    };
+    tokio::task::yield_now().await;
+    queue.close();
+    assert!(worker.await.unwrap());
+}
+
+#[tokio::test]
+async fn nothing_submitted_is_answered_at_once() {
+    assert!(MemoryQueue::default().submit(Vec::new(), Ack::Persisted).await.is_empty());
+}
