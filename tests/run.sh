@@ -3,8 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Debian packages that the tests use: a browser with a font, system call traces, a second database engine, a client for the README.
-PACKAGES=(chromium curl fonts-dejavu-core postgresql strace)
+# Debian packages that the tests use: a compiler for SQLite, a browser with a font, system call traces, a second database engine, a client for the README.
+PACKAGES=(chromium curl fonts-dejavu-core gcc libc6-dev postgresql strace)
 
 install_packages() {
   local missing=() package

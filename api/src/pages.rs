@@ -21,6 +21,7 @@ pub(crate) const PATHS: &[&str] = &[
     "/assets/site.css",
     "/assets/demo.css",
     "/assets/demo.js",
+    "/favicon.ico",
     "/docs",
     "/docs/{file:.*}",
 ];
@@ -31,6 +32,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
+const ICON: &str = "image/svg+xml";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// A text that is served as it is.
@@ -59,6 +61,7 @@ static PAGES: LazyLock<Vec<Page>> = LazyLock::new(|| {
         Page::new("/assets/site.css", CSS, include_str!("../assets/site.css")),
         Page::new("/assets/demo.css", CSS, include_str!("../assets/demo.css")),
         Page::new("/assets/demo.js", SCRIPT, include_str!("../assets/demo.js")),
+        Page::new("/favicon.ico", ICON, include_str!("../assets/icon.svg")),
     ]
 });
 

@@ -62,7 +62,7 @@ metrics! {
     Sockets Gauge "fanfare_sockets" None, "Open sockets, also those that have not sent `connect` yet.";
     ConnectionsClosed Counter "fanfare_connections_closed_total" Some("reason"), "Sockets closed, by reason: an error code, or `client` where the client closed.";
     Subscriptions Gauge "fanfare_subscriptions" None, "Subscriptions of all connections.";
-    Publishes Counter "fanfare_publishes_total" Some("outcome"), "Messages that publishers offered, by outcome: `accepted`, `repeated`, or the error code.";
+    Publishes Counter "fanfare_publishes_total" Some("outcome"), "Messages that publishers offered, by outcome: `accepted`, or the error code.";
     PublishSeconds Histogram "fanfare_publish_seconds" None, "From a publish's arrival to its acceptance.";
     Deliveries Counter "fanfare_deliveries_total" None, "Messages put on the way to a subscriber.";
     DeliverySeconds Histogram "fanfare_delivery_seconds" None, "From a message's acceptance to its fan-out on a node.";

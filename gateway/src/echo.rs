@@ -23,7 +23,8 @@ pub(crate) async fn echo(request: HttpRequest, payload: web::Payload) -> HttpRes
         Ok((response, inbound, outbox)) => {
             actix_rt::spawn(async move {
                 let mut echo = Echo(outbox.clone());
-                wire::drive(inbound, &outbox, &mut echo).await
+                wire::drive(inbound, &outbox, &mut echo).await;
+                outbox.finish();
             });
             response
         }

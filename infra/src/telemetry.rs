@@ -1,6 +1,9 @@
 //! Telemetry: the log on standard error, and the metrics in the format of Prometheus.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    io::IsTerminal,
+    sync::{Mutex, PoisonError},
+};
 
 use fanfare_domain::metrics::{Kind, Metric};
 use fanfare_protocol::ErrorCode;
@@ -74,7 +77,8 @@ pub enum TelemetryError {
 /// Writes the log to standard error. The level is that of our own crates; others say no more than `info`, since some
 /// print parameters and whole frames below it.
 pub fn init_log(level: LogLevel, format: LogFormat) -> Result<(), TelemetryError> {
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let lines = match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

@@ -5,8 +5,6 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 use actix_web::{
     App, HttpServer,
     dev::{Server, ServerHandle},
-    http::KeepAlive,
-    middleware::from_fn,
     rt,
 };
 use fanfare_infra::telemetry::{self, Metrics};
@@ -25,13 +23,10 @@ use crate::{
     demo::{self, Demo},
     listening, ops, output,
     problem::Problem,
+    public,
     readiness::Readiness,
 };
 
-/// How long an idle HTTP connection is kept.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long requests that are being answered may take once the process is asked to end, in seconds.
-const FINISH_S: u64 = 1;
 /// When a process that was asked to end does so, whatever still goes on; all that was answered is on disk.
 const END: Duration = Duration::from_millis(4_500);
 /// How long the engine's threads may take to end after that.
@@ -40,8 +35,6 @@ const LAST: Duration = Duration::from_millis(300);
 const ENGINE_THREADS: usize = 2;
 /// How often histograms are folded.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// Connections that one thread may hold; the limit of open files is the one that counts.
-const MANY: usize = 1 << 20;
 
 /// Serves until SIGTERM or SIGINT.
 ///
@@ -109,7 +102,7 @@ async fn serve(
     let mut beats = rt::spawn(readiness.clone().beat(node.bus.clone(), stopped.clone()));
     rt::spawn(keep_up(metrics.clone(), stopped));
     let ops_server = ops_server(ops_listener, readiness.clone(), metrics)?;
-    let server = server(node, listener, config.worker_threads())?;
+    let server = public::serve(node, listener, config.worker_threads()).map_err(|error| cannot_serve(&error))?;
     let (ops_handle, handle) = (ops_server.handle(), server.handle());
     let (mut ops_server, mut server) = (rt::spawn(ops_server), rt::spawn(server));
     let ending = ending()?;
@@ -154,25 +147,6 @@ async fn shut_down(node: &Node, handle: ServerHandle, worker: &mut JoinHandle<()
     node.queue.close();
     // An error here is a panic, which has ended the process already.
     let _ = worker.await;
-}
-
-fn server(node: &Node, listener: TcpListener, threads: usize) -> Result<Server, Problem> {
-    let (gateway, services) = (node.gateway.clone(), node.services.clone());
-    let server = HttpServer::new(move || {
-        App::new()
-            .wrap(from_fn(fanfare_api::observe))
-            .configure(gateway.routes())
-            .configure(fanfare_api::routes(services.clone()))
-    })
-    .workers(threads)
-    .max_connections(MANY)
-    .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-    .shutdown_timeout(FINISH_S)
-    .disable_signals()
-    .on_connect(|io, _| fanfare_gateway::tune(io))
-    .listen(listener)
-    .map_err(|error| cannot_serve(&error))?;
-    Ok(server.run())
 }
 
 fn ops_server(listener: TcpListener, readiness: Arc<Readiness>, metrics: Metrics) -> Result<Server, Problem> {

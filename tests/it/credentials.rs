@@ -119,7 +119,7 @@ async fn a_rotated_secret_works_until_its_grace_ends() {
     let (_server, tenant) = start().await;
     let old_token = tenant.short_token("ann", every_right(), 600.0);
     let path = format!("/v1/apps/{}/keys/{}/rotate", tenant.app, tenant.key);
-    let rotated = tenant.control(Method::POST, &path, json!({"grace_s": 2})).await.expect(StatusCode::OK);
+    let rotated = tenant.control(Method::POST, &path, json!({"grace_s": 3})).await.expect(StatusCode::OK);
     assert_eq!(rotated["id"], tenant.key);
     let mut new = tenant.clone();
     new.secret = rotated["secret"].as_str().expect("a secret").to_owned();

@@ -23,6 +23,8 @@ struct Shell {
     _child: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
+    /// What was printed and nobody waited for yet.
+    unread: Vec<Value>,
 }
 
 impl Shell {
@@ -42,26 +44,26 @@ impl Shell {
             .expect("bash runs");
         let input = child.stdin.take().expect("its input is piped");
         let output = BufReader::new(child.stdout.take().expect("its output is piped")).lines();
-        Self { _child: child, input, output }
+        Self { _child: child, input, output, unread: Vec::new() }
     }
 
     async fn paste(&mut self, lines: &str) {
         self.input.write_all(format!("{lines}\necho\n").as_bytes()).await.expect("the shell takes lines");
     }
 
-    /// Waits for a printed line of JSON that fits.
+    /// Waits for printed JSON that fits. What `curl` prints has no line of its own, so a line may hold several values.
     async fn wait_for(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
         let found = tokio::time::timeout(PATIENCE, async {
-            let mut others = Vec::new();
-            while let Ok(Some(line)) = self.output.next_line().await {
-                match serde_json::from_str::<Value>(&line) {
-                    Ok(value) if fits(&value) => return value,
-                    _ => others.push(line),
+            loop {
+                if let Some(at) = self.unread.iter().position(&fits) {
+                    return self.unread.remove(at);
                 }
+                let line = self.output.next_line().await.expect("its output is text").expect("the shell goes on");
+                self.unread.extend(serde_json::Deserializer::from_str(&line).into_iter::<Value>().map_while(Result::ok));
             }
-            panic!("the shell ended; it printed {others:?}");
         });
-        found.await.expect("the expected line is printed")
+        let found = found.await;
+        found.unwrap_or_else(|_| panic!("what is expected was not printed, but {:?}", self.unread))
     }
 }
 
@@ -101,6 +103,8 @@ async fn the_lines_that_the_first_run_prints_work_as_they_stand() {
     shell.paste(&format!("{tail} --rewind 10 &")).await;
     shell.paste(&curl).await;
     shell.wait_for(|line| line.get("serial").is_some() && line.get("data").is_some()).await;
+    shell.paste("kill $!; wait; echo '{\"stopped\":true}'").await;
+    shell.wait_for(|line| line["stopped"] == true).await;
     server.terminate().await;
     server.restart().await;
     let again = demo_lines(&server).await;

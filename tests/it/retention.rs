@@ -56,7 +56,7 @@ async fn past_the_last_so_many_messages_a_resume_says_what_is_lost_and_brings_th
 #[tokio::test]
 async fn past_its_time_a_message_is_lost_to_a_resume_and_gone_from_history() {
     let (_server, tenant) = start().await;
-    tenant.rule("chat", json!({"history": {"retention_s": 2}})).await;
+    tenant.rule("chat", json!({"history": {"retention_s": 3}})).await;
     for number in 1..=3 {
         tenant.publish("chat:1", json!(number)).await;
     }

@@ -113,8 +113,8 @@ async fn rewind_goes_back_by_seconds() {
     let ok = socket.ask(json!({"op": "subscribe", "channel": "room", "rewind": {"seconds": 3_600}})).await;
     assert_eq!(ok["backlog"], 2);
     assert_eq!(serials(&socket.messages(2).await), [1, 2]);
-    // As time goes by, what is two seconds back no longer reaches the messages.
-    let back = json!({"op": "subscribe", "channel": "room", "rewind": {"seconds": 2}});
+    // As time goes by, what is three seconds back no longer reaches the messages.
+    let back = json!({"op": "subscribe", "channel": "room", "rewind": {"seconds": 3}});
     loop {
         let mut other = tenant.join("bob").await;
         let ok = other.ask(back.clone()).await;

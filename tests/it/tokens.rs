@@ -113,7 +113,7 @@ async fn until_expired(socket: &mut Socket) {
 #[tokio::test]
 async fn while_a_token_is_expired_nothing_passes_and_a_fresh_one_goes_on_without_a_hole() {
     let (_server, tenant) = start().await;
-    let mut socket = Socket::connect(&tenant.url, &tenant.short_token("ann", every_right(), 1.5)).await;
+    let mut socket = Socket::connect(&tenant.url, &tenant.short_token("ann", every_right(), 2.5)).await;
     socket.record();
     socket.subscribe("room").await;
     socket.subscribe("side").await;

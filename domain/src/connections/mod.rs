@@ -124,6 +124,8 @@ pub struct Located {
 pub enum Effect {
     /// Send a text message.
     Send(String),
+    /// Send a page of history: large, asked for, and therefore paced apart from what else waits.
+    SendPage(String),
     /// Look at credentials, take a place among the app's connections, and come back with [`Command::Authenticated`].
     Authenticate(Credential),
     /// Look at a fresh token and come back with [`Command::Refreshed`].

@@ -203,7 +203,7 @@ pub(super) fn history_read(id: u32, outcome: Result<HistoryPage, Refusal>, effec
         Ok(page) => {
             let items = page.items.iter().map(|(serial, message)| message.to_item(Some(*serial))).collect();
             let ok = events::HistoryPage { epoch: page.head.epoch, items, more: page.more };
-            effects.push(Effect::Send(ok_text(id, &ok)));
+            effects.push(Effect::SendPage(ok_text(id, &ok)));
         }
         Err(refusal) => refuse(id, &refusal, effects),
     }

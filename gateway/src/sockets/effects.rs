@@ -1,6 +1,6 @@
 //! What the machine wants done, done: sends at once, everything that waits as a future of the actor.
 
-use std::{future::Future, num::NonZeroU32, rc::Rc};
+use std::{future::Future, num::NonZeroU32, rc::Rc, sync::Arc};
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use fanfare_domain::{
@@ -10,7 +10,9 @@ use fanfare_domain::{
     limits::ConnectionPermit,
     publishing::NewPublish,
 };
-use fanfare_protocol::{ChannelName, ErrorCode, requests::Ack, requests::Range, requests::Start};
+use fanfare_protocol::{
+    ChannelName, ErrorCode, requests::Ack, requests::Range, requests::Start, websocket::text_frame,
+};
 
 use super::{Pace, Place, SocketActor};
 
@@ -20,6 +22,7 @@ impl SocketActor {
     pub(super) fn run(&mut self, effect: Effect, place: &Place, context: &mut SocketContext) {
         match effect {
             Effect::Send(text) => self.send(&text),
+            Effect::SendPage(text) => self.outbox.push_page(text_frame(text.as_bytes())),
             Effect::Authenticate(credential) => self.authenticate(credential, place, context),
             Effect::Refresh { id, token } => self.refresh(id, token, place, context),
             Effect::Locate { id, channel, start } => self.locate(id, channel, start, place, context),
@@ -139,7 +142,16 @@ impl SocketActor {
         let Some(grant) = self.connection.grant() else { return };
         let (hub, key) = (Rc::clone(&self.hub), (grant.profile.app.id.clone(), channel));
         fanfare_domain::metrics::Metric::HistoryReads.add_labelled("history", 1);
-        let page = async move { hub.read(&key, range, limit, None).await };
-        self.wait(page, place, context, move |outcome| Command::HistoryRead { id, outcome });
+        let (outbox, turn, place) = (self.outbox.clone(), Arc::clone(&self.page_turn), place.clone());
+        let page = async move {
+            let turn = turn.lock_owned().await;
+            outbox.room_for_page().await;
+            (hub.read(&key, range, limit, None).await, turn)
+        };
+        context.spawn(page.into_actor(self).map(move |(outcome, turn), actor, context| {
+            actor.apply(Command::HistoryRead { id, outcome }, &place, context);
+            // Only now may the next page be waited for.
+            drop(turn);
+        }));
     }
 }

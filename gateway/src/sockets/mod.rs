@@ -15,7 +15,7 @@ use fanfare_protocol::{
     events::{Event, event_text},
     websocket::{close_frame, text_frame},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, info};
 
 use crate::{
@@ -71,10 +71,12 @@ pub(crate) struct SocketActor {
     outbox: Outbox,
     subscriptions: std::collections::HashMap<ChannelName, Rc<Subscription>>,
     pace: Pace,
+    /// Pages of history are read and sent one at a time.
+    page_turn: Arc<Mutex<()>>,
     permit: Option<Box<dyn ConnectionPermit>>,
     timer: Option<(Timestamp, SpawnHandle)>,
     close_reason: Option<ErrorCode>,
-    _count: SocketCount,
+    count: Option<SocketCount>,
 }
 
 /// Starts the actor of a socket and the task that reads it.
@@ -89,10 +91,11 @@ pub(crate) fn start(hub: Rc<Hub>, inbound: Inbound, outbox: Outbox, bearer: Opti
         outbox: outbox.clone(),
         subscriptions: Default::default(),
         pace: Pace::default(),
+        page_turn: Arc::default(),
         permit: None,
         timer: None,
         close_reason: None,
-        _count: SocketCount::new(&gateway),
+        count: Some(SocketCount::new(&gateway)),
     };
     let address = actor.start();
     hub.join(id, address.clone());
@@ -115,8 +118,10 @@ impl Actor for SocketActor {
     fn stopped(&mut self, _: &mut Self::Context) {
         self.end_subscriptions();
         self.hub.leave(&self.id);
-        self.outbox.finish();
         Metric::ConnectionsClosed.add_labelled(self.close_reason.map_or("client", ErrorCode::name), 1);
+        (self.permit, self.count) = (None, None);
+        // Last: a client that sees its end finds its place given back.
+        self.outbox.finish();
     }
 }
 

@@ -63,9 +63,9 @@ pub(crate) trait Listener {
     async fn overflowed(&mut self);
 }
 
-/// Reads a socket to its end: answers pings and closes, and hands messages on.
+/// Reads a socket to its end: answers pings and closes, and hands messages on. Then the outbox is for the caller to finish.
 pub(crate) async fn drive(mut inbound: Inbound, outbox: &Outbox, listener: &mut impl Listener) -> Ended {
-    let ended = loop {
+    loop {
         let arrival = tokio::select! {
             arrival = inbound.next() => arrival,
             news = outbox.news() => match news {
@@ -100,7 +100,5 @@ pub(crate) async fn drive(mut inbound: Inbound, outbox: &Outbox, listener: &mut 
             }
             Arrival::Lost => break Ended::Lost,
         }
-    };
-    outbox.finish();
-    ended
+    }
 }

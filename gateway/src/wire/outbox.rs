@@ -24,7 +24,9 @@ pub(crate) struct Outbox(Rc<RefCell<State>>);
 
 struct State {
     frames: VecDeque<Queued>,
+    /// Of everything but pages.
     bytes: usize,
+    page_bytes: usize,
     limit: usize,
     phase: Phase,
     writer: Option<Waker>,
@@ -35,7 +37,17 @@ struct State {
 
 struct Queued {
     frame: Bytes,
-    ephemeral: bool,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Must arrive; counts towards the bound.
+    Durable,
+    /// May be lost; counts towards the bound.
+    Ephemeral,
+    /// A page that the client asked for: one at a time, beside the bound, since asking is not reading slowly.
+    Page,
 }
 
 /// What the reader of a socket must act on.
@@ -64,6 +76,7 @@ impl Outbox {
         Self(Rc::new(RefCell::new(State {
             frames: VecDeque::new(),
             bytes: 0,
+            page_bytes: 0,
             limit,
             phase: Phase::Open,
             writer: None,
@@ -83,7 +96,7 @@ impl Outbox {
         let mut state = self.0.borrow_mut();
         match state.phase {
             Phase::Open if state.bytes < state.limit => {
-                state.queue(frame, false);
+                state.queue(frame, Kind::Durable);
                 Ok(())
             }
             Phase::Open => {
@@ -103,7 +116,7 @@ impl Outbox {
         }
         let mut dropped = 0;
         while state.bytes + frame.len() > state.limit {
-            let Some(oldest) = state.frames.iter().position(|queued| queued.ephemeral) else {
+            let Some(oldest) = state.frames.iter().position(|queued| queued.kind == Kind::Ephemeral) else {
                 Metric::Drops.add_labelled("ephemeral_overflow", dropped + 1);
                 return;
             };
@@ -113,14 +126,22 @@ impl Outbox {
         if dropped > 0 {
             Metric::Drops.add_labelled("ephemeral_overflow", dropped);
         }
-        state.queue(frame, true);
+        state.queue(frame, Kind::Ephemeral);
+    }
+
+    /// Queues a page that was waited for with [`Outbox::room_for_page`].
+    pub(crate) fn push_page(&self, frame: Bytes) {
+        let mut state = self.0.borrow_mut();
+        if state.phase == Phase::Open {
+            state.queue(frame, Kind::Page);
+        }
     }
 
     /// Queues a last frame before the close of an overflowed outbox; elsewhere like [`Outbox::push`].
     pub(crate) fn push_last(&self, frame: Bytes) {
         let mut state = self.0.borrow_mut();
         if state.phase <= Phase::Overflowed {
-            state.queue(frame, false);
+            state.queue(frame, Kind::Durable);
         }
     }
 
@@ -128,7 +149,7 @@ impl Outbox {
     pub(crate) fn close(&self, frame: Bytes) {
         let mut state = self.0.borrow_mut();
         if state.phase < Phase::Closing {
-            state.queue(frame, false);
+            state.queue(frame, Kind::Durable);
             state.phase = Phase::Closing;
             state.wake_waiting();
         }
@@ -170,6 +191,19 @@ impl Outbox {
         .await
     }
 
+    /// Waits until no page waits any more, or nothing is taken any more.
+    pub(crate) async fn room_for_page(&self) {
+        poll_fn(|context| {
+            let mut state = self.0.borrow_mut();
+            if state.page_bytes == 0 || state.phase != Phase::Open {
+                return Poll::Ready(());
+            }
+            state.room.push(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
     /// Waits for news that the reader of the socket must act on.
     pub(crate) async fn news(&self) -> News {
         poll_fn(|context| {
@@ -194,25 +228,33 @@ impl Outbox {
 }
 
 impl State {
-    fn queue(&mut self, frame: Bytes, ephemeral: bool) {
-        self.bytes += frame.len();
+    fn queue(&mut self, frame: Bytes, kind: Kind) {
+        *self.bytes_of(kind) += frame.len();
         Metric::OutboxBytes.shift(frame.len() as f64);
-        self.frames.push_back(Queued { frame, ephemeral });
+        self.frames.push_back(Queued { frame, kind });
         if let Some(writer) = self.writer.take() {
             writer.wake();
         }
     }
 
-    fn forget(&mut self, at: usize) {
-        if let Some(queued) = self.frames.remove(at) {
-            self.shrink(queued.frame.len());
+    fn bytes_of(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Durable | Kind::Ephemeral => &mut self.bytes,
+            Kind::Page => &mut self.page_bytes,
         }
     }
 
-    fn shrink(&mut self, bytes: usize) {
-        self.bytes -= bytes;
-        Metric::OutboxBytes.shift(-(bytes as f64));
-        if self.bytes <= self.limit / 4 {
+    fn forget(&mut self, at: usize) {
+        if let Some(queued) = self.frames.remove(at) {
+            self.left(&queued);
+        }
+    }
+
+    /// Takes note of a frame that waits no more.
+    fn left(&mut self, queued: &Queued) {
+        *self.bytes_of(queued.kind) -= queued.frame.len();
+        Metric::OutboxBytes.shift(-(queued.frame.len() as f64));
+        if self.bytes <= self.limit / 4 || queued.kind == Kind::Page {
             self.wake_waiting();
         }
         if self.frames.is_empty() {
@@ -221,11 +263,16 @@ impl State {
         }
     }
 
+    fn forget_all(&mut self) {
+        while let Some(queued) = self.frames.pop_front() {
+            self.left(&queued);
+        }
+    }
+
     fn overflow(&mut self) {
         Metric::Drops.add_labelled("slow_consumer", self.frames.len() as u64 + 1);
         self.phase = Phase::Overflowed;
-        self.frames.clear();
-        self.shrink(self.bytes);
+        self.forget_all();
         self.wake_everyone();
     }
 
@@ -254,7 +301,7 @@ impl MessageBody for Body {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
         let mut state = self.0.0.borrow_mut();
         if let Some(queued) = state.frames.pop_front() {
-            state.shrink(queued.frame.len());
+            state.left(&queued);
             return Poll::Ready(Some(Ok(queued.frame)));
         }
         if state.phase == Phase::Finished {
@@ -269,15 +316,15 @@ impl Drop for Body {
     fn drop(&mut self) {
         let mut state = self.0.0.borrow_mut();
         state.phase = Phase::Finished;
-        state.frames.clear();
-        let waiting = state.bytes;
-        state.shrink(waiting);
+        state.forget_all();
         state.wake_everyone();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
     fn frame(bytes: usize) -> Bytes {
@@ -300,6 +347,16 @@ mod tests {
         outbox.close(frame(2));
         assert_eq!(outbox.push(frame(1)), Ok(()));
         assert_eq!(written(&outbox), 2);
+    }
+
+    #[test]
+    fn a_page_that_was_asked_for_leaves_the_bound_to_the_rest() {
+        let outbox = Outbox::new(10);
+        outbox.push_page(frame(1_000));
+        assert_eq!(outbox.push(frame(9)), Ok(()));
+        assert!(outbox.room_for_page().now_or_never().is_none());
+        outbox.0.borrow_mut().forget(0);
+        assert!(outbox.room_for_page().now_or_never().is_some());
     }
 
     #[test]

@@ -100,7 +100,8 @@ impl Gate {
     }
 
     async fn read_begun(&self) -> oneshot::Sender<()> {
-        self.begun.acquire().await.unwrap().forget();
+        let begun = tokio::time::timeout(Duration::from_secs(5), self.begun.acquire()).await;
+        begun.expect("a read begins").unwrap().forget();
         self.reads.lock().unwrap().remove(0)
     }
 }

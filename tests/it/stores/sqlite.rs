@@ -48,12 +48,11 @@ async fn what_was_stored_is_there_after_reopening() {
 async fn a_caller_who_stops_waiting_leaves_no_work_half_done() {
     let engine = engines::sqlite().await;
     let app = new_app(&engine.store).await;
-    for _ in 0..50 {
-        let (store, accepted) = (engine.store.clone(), message(&app, "a", "1"));
-        let caller = tokio::spawn(async move { store.append(&[accepted]).await });
-        tokio::task::yield_now().await;
-        caller.abort();
-        assert!(caller.await.is_err());
+    for _ in 0..20 {
+        let batch = [message(&app, "a", "1")];
+        let mut append = engine.store.append(&batch);
+        assert!(futures::poll!(append.as_mut()).is_pending());
+        drop(append);
     }
     engine.store.append(&[message(&app, "a", "1")]).await.unwrap();
     let visible = fanfare_domain::history::Visible {
@@ -61,7 +60,7 @@ async fn a_caller_who_stops_waiting_leaves_no_work_half_done() {
         now: NOW,
     };
     let page = engine.store.read(&app.id, &channel("a"), Range::After(Serial(0)), 100, visible).await.unwrap().unwrap();
-    assert_eq!(page.items.len(), 51);
+    assert_eq!(page.items.len(), 21);
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ impl Checker {
     fn check(&mut self, effect: Effect) {
         let mut is_error = false;
         match effect {
-            Effect::Send(text) => {
+            Effect::Send(text) | Effect::SendPage(text) => {
                 let said: Value = serde_json::from_str(&text).unwrap();
                 is_error = said["op"] == "error";
                 if let Some(id) = said["id"].as_u64() {

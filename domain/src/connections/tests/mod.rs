@@ -82,7 +82,7 @@ impl Subject {
     fn apply(&mut self, command: Command) {
         for effect in self.machine.apply(command, self.now) {
             match effect {
-                Effect::Send(text) => self.said.push(serde_json::from_str(&text).unwrap()),
+                Effect::Send(text) | Effect::SendPage(text) => self.said.push(serde_json::from_str(&text).unwrap()),
                 other => self.wants.push(other),
             }
         }
