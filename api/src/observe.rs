@@ -33,6 +33,10 @@ impl RequestId {
             None => Self(new_id().into()),
         }
     }
+
+    fn to_header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.0).expect("ids are plain text")
+    }
 }
 
 impl fmt::Display for RequestId {
@@ -62,6 +66,8 @@ pub async fn observe(
     }
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
+    // For who refuses without us.
+    request.headers_mut().insert(X_REQUEST_ID, id.to_header());
     let method = request.method().clone();
     let span = info_span!("request", request.id = %id, http.method = %method, http.route = Empty);
     if method == Method::HEAD {
@@ -83,7 +89,7 @@ fn complete(answer: ServiceResponse, id: &RequestId, method: &Method) -> Service
     let request = answer.request().clone();
     let headers = answer.headers_mut();
     limits::write_headers(&request, headers);
-    headers.insert(X_REQUEST_ID, HeaderValue::from_str(&id.0).expect("ids are plain text"));
+    headers.insert(X_REQUEST_ID, id.to_header());
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -27,8 +27,9 @@ pub struct Message {
 
 impl Message {
     /// The shape that clients see.
-    pub fn to_item(&self, serial: Option<Serial>) -> Item {
+    pub fn to_item(&self, channel: &ChannelName, serial: Option<Serial>) -> Item {
         Item {
+            channel: channel.clone(),
             serial,
             id: self.id.as_str().to_owned(),
             time: self.time.0,

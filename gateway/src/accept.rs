@@ -2,7 +2,11 @@
 
 use std::rc::Rc;
 
-use actix_web::{HttpRequest, HttpResponse, get, http::header, web};
+use actix_web::{
+    HttpRequest, HttpResponse, Resource,
+    http::header::{self, HeaderName, HeaderValue},
+    web,
+};
 use fanfare_domain::{Refusal, plans};
 use fanfare_protocol::ErrorCode;
 
@@ -16,13 +20,18 @@ use crate::{
 const MESSAGE_BYTES: usize = plans::BATCH_BYTES;
 /// The outbox of a socket that has not connected yet.
 const OUTBOX_BYTES: usize = 64 * 1024;
+/// The id of a request, which the server gives it before it comes here.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Open a socket of the client protocol.
-#[get("/v1/connect")]
-pub(crate) async fn connect(request: HttpRequest, payload: web::Payload) -> HttpResponse {
+/// Where a socket of the client protocol is opened.
+pub(crate) fn resource() -> Resource {
+    web::resource("/v1/connect").get(connect).default_service(web::to(other_method))
+}
+
+async fn connect(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let hub = request.app_data::<Rc<Hub>>().expect("the routes bring the hub of their thread");
     if hub.gateway().is_draining() {
-        return refuse(&Refusal::plain(ErrorCode::Draining));
+        return refuse(&request, &Refusal::plain(ErrorCode::Draining));
     }
     let bounds = Bounds { message_bytes: MESSAGE_BYTES, outbox_bytes: OUTBOX_BYTES };
     match wire::open(&request, payload, bounds).await {
@@ -32,9 +41,19 @@ pub(crate) async fn connect(request: HttpRequest, payload: web::Payload) -> Http
         }
         Err(error) => {
             let why = format!("this address speaks WebSocket (RFC 6455), subprotocol `fanfare.v1`: {error}");
-            refuse(&Refusal::new(ErrorCode::BadRequest, why))
+            let mut refused = refuse(&request, &Refusal::new(ErrorCode::BadRequest, why));
+            // The version that is spoken here (RFC 6455, section 4.4).
+            refused.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            refused
         }
     }
+}
+
+async fn other_method(request: HttpRequest) -> HttpResponse {
+    let why = format!("{} is not GET, with which a socket is opened", request.method());
+    let mut refused = refuse(&request, &Refusal::new(ErrorCode::MethodNotAllowed, why));
+    refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+    refused
 }
 
 /// A token in the handshake's `Authorization`, which serves in place of the one in `connect`.
@@ -45,8 +64,9 @@ fn bearer(request: &HttpRequest) -> Option<String> {
 }
 
 /// A refusal before there is a socket (RFC 9457).
-pub(crate) fn refuse(refusal: &Refusal) -> HttpResponse {
-    let problem = fanfare_protocol::errors::Problem::new(refusal.code, &refusal.message);
+pub(crate) fn refuse(request: &HttpRequest, refusal: &Refusal) -> HttpResponse {
+    let id = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
+    let problem = fanfare_protocol::errors::Problem::new(refusal.code, &refusal.message).of_request(id);
     let status = actix_web::http::StatusCode::from_u16(refusal.code.row().status).unwrap_or_default();
     HttpResponse::build(status).content_type("application/problem+json").body(problem.to_json())
 }

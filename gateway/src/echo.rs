@@ -28,7 +28,7 @@ pub(crate) async fn echo(request: HttpRequest, payload: web::Payload) -> HttpRes
             });
             response
         }
-        Err(error) => accept::refuse(&Refusal::new(ErrorCode::BadRequest, error.to_string())),
+        Err(error) => accept::refuse(&request, &Refusal::new(ErrorCode::BadRequest, error.to_string())),
     }
 }
 

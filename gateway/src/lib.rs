@@ -95,7 +95,7 @@ impl Gateway {
         let hub = Hub::start(self.clone());
         let test_endpoints = self.shared.config.test_endpoints;
         move |services| {
-            services.app_data(hub).service(accept::connect);
+            services.app_data(hub).service(accept::resource());
             if test_endpoints {
                 services.service(echo::echo);
             }

@@ -137,7 +137,7 @@ pub struct WireError {
     pub retry_after_ms: Option<u64>,
 }
 
-/// An error as HTTP carries it, without what only the HTTP layer knows (RFC 9457).
+/// An error as HTTP carries it (RFC 9457).
 #[derive(Debug, Clone, Serialize)]
 pub struct Problem<'a> {
     /// The address of the code's row in the server's own error table.
@@ -153,6 +153,9 @@ pub struct Problem<'a> {
     pub detail: &'a str,
     /// What to do about it.
     pub remedy: &'static str,
+    /// The id of the request, as in `X-Request-Id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<&'a str>,
 }
 
 impl<'a> Problem<'a> {
@@ -160,7 +163,20 @@ impl<'a> Problem<'a> {
     pub fn new(code: ErrorCode, detail: &'a str) -> Self {
         let row = code.row();
         let kind = format!("/errors#{}", row.name);
-        Self { kind, title: row.title, status: row.status, code: row.name, detail, remedy: row.remedy }
+        Self {
+            kind,
+            title: row.title,
+            status: row.status,
+            code: row.name,
+            detail,
+            remedy: row.remedy,
+            request_id: None,
+        }
+    }
+
+    /// Adds the id of the request.
+    pub fn of_request(self, id: Option<&'a str>) -> Self {
+        Self { request_id: id, ..self }
     }
 
     /// The problem as JSON.

@@ -13,6 +13,8 @@ use crate::{
 /// A message as history lists it and as `message` carries it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Item {
+    /// The channel.
+    pub channel: ChannelName,
     /// The place in the channel; absent for an ephemeral message.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub serial: Option<Serial>,
@@ -189,10 +191,10 @@ struct MessageHead<'a> {
 }
 
 /// The text of a `message` frame, written once for every subscriber.
-pub fn message_text(channel: &ChannelName, item: &Item) -> String {
+pub fn message_text(item: &Item) -> String {
     let mut text = to_text(&MessageHead {
         op: "message",
-        channel,
+        channel: &item.channel,
         serial: item.serial,
         id: &item.id,
         time: item.time,
@@ -233,6 +235,7 @@ mod tests {
     #[test]
     fn a_message_frame_holds_the_item_and_the_data_as_it_was() {
         let item = Item {
+            channel: ChannelName::parse("chat:1").unwrap(),
             serial: Some(Serial(3)),
             id: "msg_1".into(),
             time: 5,
@@ -242,7 +245,7 @@ mod tests {
             data: RawValue::from_string("{\"a\":1.0}".into()).unwrap(),
         };
         assert_eq!(
-            message_text(&ChannelName::parse("chat:1").unwrap(), &item),
+            message_text(&item),
             r#"{"op":"message","channel":"chat:1","serial":3,"id":"msg_1","time":5,"client":"ann","data":{"a":1.0}}"#
         );
     }

@@ -97,6 +97,8 @@ pub enum Command {
     HistoryRead {
         /// The request.
         id: u32,
+        /// The channel.
+        channel: ChannelName,
         /// The page.
         outcome: Result<HistoryPage, Refusal>,
     },
@@ -261,7 +263,9 @@ impl Connection {
             Command::Published { id, with_place, outcome } => {
                 requests::published(id, with_place, outcome, &mut effects)
             }
-            Command::HistoryRead { id, outcome } => requests::history_read(id, outcome, &mut effects),
+            Command::HistoryRead { id, channel, outcome } => {
+                requests::history_read(id, &channel, outcome, &mut effects)
+            }
             Command::AppChanged(outcome) => self.app_changed(outcome, &mut effects),
             Command::End(refusal) => self.close(&refusal, &mut effects),
             Command::Drain => self.drain(&mut effects),

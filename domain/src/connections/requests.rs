@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fanfare_protocol::{
-    ErrorCode,
+    ChannelName, ErrorCode,
     events::{self, Connected, ConnectionLimits, error_text, ok_text},
     requests::{Connect, History, Incoming, Publish, Request, Unreadable},
 };
@@ -198,10 +198,15 @@ pub(super) fn published(id: u32, with_place: bool, outcome: Result<Receipt, Refu
 }
 
 /// Answers with a page of history.
-pub(super) fn history_read(id: u32, outcome: Result<HistoryPage, Refusal>, effects: &mut Effects) {
+pub(super) fn history_read(
+    id: u32,
+    channel: &ChannelName,
+    outcome: Result<HistoryPage, Refusal>,
+    effects: &mut Effects,
+) {
     match outcome {
         Ok(page) => {
-            let items = page.items.iter().map(|(serial, message)| message.to_item(Some(*serial))).collect();
+            let items = page.items.iter().map(|(serial, message)| message.to_item(channel, Some(*serial))).collect();
             let ok = events::HistoryPage { epoch: page.head.epoch, items, more: page.more };
             effects.push(Effect::SendPage(ok_text(id, &ok)));
         }

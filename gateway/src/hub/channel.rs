@@ -107,7 +107,7 @@ impl Channel {
         };
         let serial = *serial;
         self.saw(serial);
-        let frame = frames::message(&self.key.1, &envelope.message.to_item(Some(serial)));
+        let frame = frames::message(&self.key.1, Some(serial), &envelope.message);
         self.recent.borrow_mut().push(serial, &frame);
         let (mut behind, mut delivered) = (Vec::new(), 0);
         let mut skip = None;
@@ -128,7 +128,7 @@ impl Channel {
     }
 
     fn fan_out_ephemeral(&self, envelope: &Envelope) {
-        let frame = frames::message(&self.key.1, &envelope.message.to_item(None));
+        let frame = frames::message(&self.key.1, None, &envelope.message);
         let mut delivered = 0;
         for subscription in self.subscribers.borrow().iter() {
             if envelope.exclude.as_ref() != Some(subscription.connection()) && subscription.mode() != Mode::Held {

@@ -51,10 +51,8 @@ impl Hub {
     async fn read_frames(&self, channel: &ChannelKey, position: Serial) -> Outcome {
         Metric::HistoryReads.add_labelled("resume", 1);
         let page = self.read(channel, Range::After(position), PAGE_ITEMS, None).await?;
-        let frames = page
-            .items
-            .iter()
-            .map(|(serial, message)| (*serial, frames::message(&channel.1, &message.to_item(Some(*serial)))));
+        let frames =
+            page.items.iter().map(|(serial, message)| (*serial, frames::message(&channel.1, Some(*serial), message)));
         Ok(Rc::new(FramePage { head: page.head.serial, floor: page.floor, frames: frames.collect() }))
     }
 

@@ -140,7 +140,7 @@ impl SocketActor {
         context: &mut SocketContext,
     ) {
         let Some(grant) = self.connection.grant() else { return };
-        let (hub, key) = (Rc::clone(&self.hub), (grant.profile.app.id.clone(), channel));
+        let (hub, key) = (Rc::clone(&self.hub), (grant.profile.app.id.clone(), channel.clone()));
         fanfare_domain::metrics::Metric::HistoryReads.add_labelled("history", 1);
         let (outbox, turn, place) = (self.outbox.clone(), Arc::clone(&self.page_turn), place.clone());
         let page = async move {
@@ -149,7 +149,7 @@ impl SocketActor {
             (hub.read(&key, range, limit, None).await, turn)
         };
         context.spawn(page.into_actor(self).map(move |(outcome, turn), actor, context| {
-            actor.apply(Command::HistoryRead { id, outcome }, &place, context);
+            actor.apply(Command::HistoryRead { id, channel, outcome }, &place, context);
             // Only now may the next page be waited for.
             drop(turn);
         }));

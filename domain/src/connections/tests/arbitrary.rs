@@ -110,8 +110,8 @@ impl Checker {
             Effect::Publish { id, .. } => {
                 Command::Published { id, with_place: true, outcome: outcome(succeed, receipt) }
             }
-            Effect::ReadHistory { id, .. } => {
-                Command::HistoryRead { id, outcome: Err(Refusal::plain(ErrorCode::Unavailable)) }
+            Effect::ReadHistory { id, channel, .. } => {
+                Command::HistoryRead { id, channel, outcome: Err(Refusal::plain(ErrorCode::Unavailable)) }
             }
             other => panic!("{other:?} needs no completion"),
         };
