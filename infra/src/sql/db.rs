@@ -25,7 +25,8 @@ const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 
 /// Every connection's settings. `synchronous = full` makes a commit in WAL mode reach the disk before it returns.
 const SQLITE_SETTINGS: &str = "pragma busy_timeout = 5000; pragma journal_mode = wal; pragma synchronous = full;
-    pragma foreign_keys = on; pragma temp_store = memory; pragma journal_size_limit = 67108864;";
+    pragma foreign_keys = on; pragma cache_size = -32000; pragma temp_store = memory;
+    pragma wal_autocheckpoint = 4000; pragma journal_size_limit = 67108864;";
 
 /// Expands one body for the connection of either engine; the body's value is a `QueryResult`.
 macro_rules! on_dialect {

@@ -27,5 +27,5 @@ create table messages (
 );
 
 create index messages_by_time on messages (app_id, channel, time, serial);
-create index messages_by_key on messages (app_id, channel, id) where fingerprint is not null;
+create index messages_by_key on messages (app_id, channel, id, serial) where fingerprint is not null;
 create index messages_by_expiry on messages (expires_at);

@@ -51,7 +51,9 @@ async fn what_is_not_json_is_malformed() {
         let shown = String::from_utf8_lossy(body).into_owned();
         assert_eq!(answer.status, 400, "{shown}: {}", answer.text);
         answer.expect_problem(400, "malformed");
-        for path in ["/v1/signup", "/v1/login"] {
+    }
+    for path in ["/v1/signup", "/v1/login"] {
+        for body in ["", "{", "nul", "{\"email\":\"a\u{0}\"}"] {
             Answer::of(with_body(tenant.request(Method::POST, path), body)).await.expect_problem(400, "malformed");
         }
     }

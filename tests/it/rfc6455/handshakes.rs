@@ -61,6 +61,8 @@ async fn what_is_no_handshake_is_told_so() {
         assert_eq!(head.header("content-type"), Some("application/problem+json"), "{what}: {head:?}");
         let problem: serde_json::Value = serde_json::from_str(&head.body).expect("a problem is JSON");
         assert_eq!(problem["code"], "bad_request", "{what}");
+        assert_eq!(problem["request_id"].as_str(), head.header("x-request-id"), "{what}");
+        assert_eq!(head.header("sec-websocket-version"), Some("13"), "{what}");
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("WebSocket")), "{what}: {problem}");
         assert!(problem["remedy"].is_string(), "{what}: {problem}");
     }
