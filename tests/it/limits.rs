@@ -103,7 +103,10 @@ async fn a_connection_that_sends_too_fast_is_refused_and_one_that_goes_on_is_clo
         let answer = patient.answer_to(id).await;
         if answer.get("error").is_some() {
             assert_eq!(answer["error"]["code"], "rate_limited", "{answer}");
-            assert!(answer["error"]["retry_after_ms"].as_u64().is_some_and(|wait| (1..=1_000).contains(&wait)), "{answer}");
+            assert!(
+                answer["error"]["retry_after_ms"].as_u64().is_some_and(|wait| (1..=1_000).contains(&wait)),
+                "{answer}"
+            );
             refused += 1;
         }
     }

@@ -55,7 +55,9 @@ async fn drive_the_control_plane(tenant: &Tenant, secrets: &mut Secrets) {
     let rotate = format!("/v1/apps/{}/keys/{}/rotate", tenant.app, tenant.key);
     let rotated = tenant.control(Method::POST, &rotate, json!({"grace_s": 60})).await.expect(StatusCode::OK);
     secrets.add("a rotated secret", rotated["secret"].as_str().expect("a secret"));
-    let by_cookie = tenant.request(Method::GET, "/v1/me?token=token-in-a-query").header("cookie", format!("session={}", tenant.session));
+    let by_cookie = tenant
+        .request(Method::GET, "/v1/me?token=token-in-a-query")
+        .header("cookie", format!("session={}", tenant.session));
     assert_eq!(Answer::of(by_cookie).await.status, 200);
     secrets.add("a query", "token-in-a-query");
     for password in [PASSWORD, "a-wrong-password", "a-newer-password", "a-password-of-nobody"] {
@@ -73,11 +75,15 @@ async fn drive_the_data_plane(tenant: &Tenant, secrets: &mut Secrets) {
     assert_eq!(Answer::of(keyed.json(&json!({"data": PAYLOADS[0]}))).await.status, 202);
     let conflict = json!({"data": PAYLOADS[1], "idempotency_key": "idempotency-in-body"});
     tenant.data(Method::POST, messages, conflict).await.expect_problem(409, "idempotency_conflict");
-    let batch = json!({"messages": [{"channel": "a", "data": PAYLOADS[1]}, {"channel": "a", "data": 1, PAYLOADS[6]: 1}]});
+    let batch =
+        json!({"messages": [{"channel": "a", "data": PAYLOADS[1]}, {"channel": "a", "data": 1, PAYLOADS[6]: 1}]});
     tenant.data(Method::POST, "/v1/messages", batch).await.expect(StatusCode::OK);
     let large = json!({"data": PAYLOADS[3].repeat(6_000)});
     tenant.data(Method::POST, messages, large).await.expect_problem(413, "message_too_large");
-    let broken = tenant.request(Method::POST, messages).bearer_auth(tenant.credential()).header("content-type", "application/json");
+    let broken = tenant
+        .request(Method::POST, messages)
+        .bearer_auth(tenant.credential())
+        .header("content-type", "application/json");
     Answer::of(broken.body(format!("{{\"data\":\"{}\"", PAYLOADS[4]))).await.expect_problem(400, "malformed");
     tenant.data(Method::GET, messages, Value::Null).await.expect(StatusCode::OK);
     let strange = tenant.request(Method::GET, messages).bearer_auth(format!("{}.fs_a-wrong-secret", tenant.key));
@@ -96,14 +102,18 @@ async fn drive_sockets(tenant: &Tenant, secrets: &mut Secrets) {
     let informed = informed["token"].as_str().expect("a token");
     let mut socket = Socket::connect(&tenant.url, &token).await;
     socket.subscribe("a").await;
-    let publish = json!({"op": "publish", "channel": "a", "data": PAYLOADS[2], "idempotency_key": "idempotency-on-a-socket"});
+    let publish =
+        json!({"op": "publish", "channel": "a", "data": PAYLOADS[2], "idempotency_key": "idempotency-on-a-socket"});
     socket.ask(publish).await;
     assert_eq!(socket.event_of("message").await["data"], PAYLOADS[2]);
     socket.ask(json!({"op": "history", "channel": "a"})).await;
     socket.ask(json!({"op": "token", "token": informed})).await;
     let forged = format!("{}x", token);
     assert_eq!(socket.refused(json!({"op": "token", "token": forged})).await, "bad_token");
-    assert_eq!(socket.refused(json!({"op": "publish", "channel": "a", "data": 1, "name": [PAYLOADS[6]]})).await, "bad_request");
+    assert_eq!(
+        socket.refused(json!({"op": "publish", "channel": "a", "data": 1, "name": [PAYLOADS[6]]})).await,
+        "bad_request"
+    );
     socket.send_text(format!("{{\"data\":\"{}\"", PAYLOADS[5])).await;
     assert_eq!(socket.close_code().await, 4000);
     let handshake = crate::harness::raw::handshake("/v1/connect", &format!("Authorization: Bearer {informed}\r\n"));
@@ -127,7 +137,9 @@ async fn the_log_at_trace_level_holds_no_secret_and_no_payload() {
         secrets.add("a session", &tenant.session);
         secrets.add("a key's secret", tenant.secret.trim_start_matches("fs_"));
         PAYLOADS.iter().for_each(|payload| secrets.add("a payload", *payload));
-        for entry in fs::read_dir(server.data_dir()).expect("a data folder").map(|entry| entry.expect("an entry").path()) {
+        for entry in
+            fs::read_dir(server.data_dir()).expect("a data folder").map(|entry| entry.expect("an entry").path())
+        {
             let text = fs::read(&entry).unwrap_or_default();
             if (32..=80).contains(&text.len()) {
                 secrets.add("the master key", String::from_utf8_lossy(&text).trim());

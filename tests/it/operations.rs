@@ -21,7 +21,9 @@ impl Metrics {
     async fn of(server: &Server) -> Self {
         let answer = get(server.ops_url(), "/metrics").await;
         assert_eq!(answer.status, 200);
-        assert!(answer.headers["content-type"].to_str().is_ok_and(|kind| kind.starts_with("text/plain; version=0.0.4")));
+        assert!(
+            answer.headers["content-type"].to_str().is_ok_and(|kind| kind.starts_with("text/plain; version=0.0.4"))
+        );
         Self(answer.text)
     }
 
@@ -75,7 +77,8 @@ async fn every_metric_is_there_with_its_kind_and_help() {
         assert_eq!(metrics.sample(&format!("fanfare_drops_total{{reason=\"{reason}\"}}")), 0.0);
     }
     let undocumented = metrics.0.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
-    let undocumented: Vec<_> = undocumented.filter(|name| !Metric::ALL.iter().any(|metric| metric.name() == *name)).collect();
+    let undocumented: Vec<_> =
+        undocumented.filter(|name| !Metric::ALL.iter().any(|metric| metric.name() == *name)).collect();
     assert_eq!(undocumented, Vec::<&str>::new());
 }
 
@@ -96,7 +99,10 @@ async fn metrics_tell_what_happened_and_name_nobody() {
     for _ in 0..2 {
         tenant.data(Method::POST, "/v1/channels/other/messages", repeated.clone()).await;
     }
-    tenant.data(Method::POST, "/v1/channels/a%20b/messages", json!({"data": 1})).await.expect_problem(422, "bad_channel");
+    tenant
+        .data(Method::POST, "/v1/channels/a%20b/messages", json!({"data": 1}))
+        .await
+        .expect_problem(422, "bad_channel");
     tenant.data(Method::POST, "/v1/channels/x/messages", json!({"data": "x".repeat(70_000)})).await;
     tenant.data(Method::GET, "/v1/channels/channel-marker:1/messages", Value::Null).await;
     ann.send_text("{").await;
@@ -113,7 +119,12 @@ async fn metrics_tell_what_happened_and_name_nobody() {
     assert_eq!(grown("fanfare_connections_closed_total{reason=\"malformed\"}"), 1.0);
     assert!(grown("fanfare_http_requests_total{status=\"4xx\"}") >= 2.0);
     assert!(grown("fanfare_http_requests_total{status=\"2xx\"}") >= 8.0);
-    for histogram in ["fanfare_publish_seconds", "fanfare_delivery_seconds", "fanfare_append_seconds", "fanfare_http_request_seconds"] {
+    for histogram in [
+        "fanfare_publish_seconds",
+        "fanfare_delivery_seconds",
+        "fanfare_append_seconds",
+        "fanfare_http_request_seconds",
+    ] {
         assert!(grown(&format!("{histogram}_count")) >= 1.0, "{histogram}");
         assert!(after.sample(&format!("{histogram}_sum")) < 60.0, "{histogram} is in seconds");
     }

@@ -117,7 +117,8 @@ async fn a_key_does_what_its_capability_says_and_no_more() {
     let body = json!({"name": "narrow", "cap": {"chat:*": ["publish"]}});
     let keys = format!("/v1/apps/{}/keys", tenant.app);
     let minted = tenant.control(Method::POST, &keys, body).await.expect(StatusCode::CREATED);
-    let credential = format!("{}.{}", minted["id"].as_str().expect("an id"), minted["secret"].as_str().expect("a secret"));
+    let credential =
+        format!("{}.{}", minted["id"].as_str().expect("an id"), minted["secret"].as_str().expect("a secret"));
     let ask = async |method: Method, path: &str, body: Value| {
         let request = tenant.request(method, path).bearer_auth(&credential);
         Answer::of(if body.is_null() { request } else { request.json(&body) }).await

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod credentials;
+mod fields;
 mod frames;
 mod handling;
 mod paths;

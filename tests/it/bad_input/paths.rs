@@ -50,7 +50,9 @@ async fn ids_that_are_none_name_nothing() {
         assert_eq!(answer.status, 404, "{path}: {}", answer.text);
         answer.expect_problem(404, "not_found");
     }
-    for path in [format!("/v1/apps/{app}/keys/nonsense"), format!("/v1/apps/{app}/keys/%FF"), "/v1/me/sessions/x".to_owned()] {
+    for path in
+        [format!("/v1/apps/{app}/keys/nonsense"), format!("/v1/apps/{app}/keys/%FF"), "/v1/me/sessions/x".to_owned()]
+    {
         tenant.control(Method::DELETE, &path, Value::Null).await.expect_problem(404, "not_found");
     }
     for namespace in ["a%20b", "a:b", "%FF", "%23x"] {
@@ -65,7 +67,17 @@ async fn ids_that_are_none_name_nothing() {
 async fn an_unknown_path_is_not_found() {
     let server = Server::start(Options::default()).await;
     let tenant = Tenant::sign_up(&server).await;
-    for path in ["/v1", "/v1/", "/v2/me", "/v1/me/", "/v1/channels//messages", "/v1/nothing", "/index.php", "/.env", "/v1/%6De%2F"] {
+    for path in [
+        "/v1",
+        "/v1/",
+        "/v2/me",
+        "/v1/me/",
+        "/v1/channels//messages",
+        "/v1/nothing",
+        "/index.php",
+        "/.env",
+        "/v1/%6De%2F",
+    ] {
         for method in [Method::GET, Method::POST, Method::DELETE] {
             let answer = tenant.data(method.clone(), path, Value::Null).await;
             assert_eq!(answer.status, 404, "{method} {path}: {}", answer.text);

@@ -42,7 +42,8 @@ fn token(header: &Value, claims: &Value, sign: impl Fn(&str) -> Vec<u8>) -> Stri
 
 /// The claims of a good token, with some replaced; `null` leaves one out.
 fn claims(replaced: Value) -> Value {
-    let mut claims = json!({"sub": "ann", "cap": {"*": ["subscribe", "publish"]}, "iat": now_s(), "exp": now_s() + 600});
+    let mut claims =
+        json!({"sub": "ann", "cap": {"*": ["subscribe", "publish"]}, "iat": now_s(), "exp": now_s() + 600});
     for (name, value) in replaced.as_object().expect("claims are an object") {
         claims[name] = value.clone();
     }
@@ -188,7 +189,10 @@ async fn only_the_keys_own_algorithm_and_secret_are_taken() {
             token(&json!({"alg": "HS256", "kid": kid}), &claims(json!({})), |text| hs256(&tenant.secret[3..], text)),
         ),
         ("an empty secret", token(&json!({"alg": "HS256", "kid": kid}), &claims(json!({})), |text| hs256("", text))),
-        ("the key's id as secret", token(&json!({"alg": "HS256", "kid": kid}), &claims(json!({})), |text| hs256(kid, text))),
+        (
+            "the key's id as secret",
+            token(&json!({"alg": "HS256", "kid": kid}), &claims(json!({})), |text| hs256(kid, text)),
+        ),
         ("other claims under the same signature", {
             let header = good.split('.').next().expect("a header");
             format!("{header}.{}.{signature}", encode(claims(json!({"sub": "eve"})).to_string()))

@@ -282,8 +282,7 @@ impl Raw {
         let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
         let headers = lines.filter_map(|line| line.split_once(':'));
         let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
-        let mut head =
-            Head { status: status.expect("a status line"), headers: headers.collect(), body: String::new() };
+        let mut head = Head { status: status.expect("a status line"), headers: headers.collect(), body: String::new() };
         let length = head.header("content-length").map_or(0, |text| text.parse().expect("a number"));
         while head.status != 101 && self.unread.len() < length {
             assert_ne!(self.read().await.expect("a body comes"), 0, "the body ended early: {:?}", self.unread);

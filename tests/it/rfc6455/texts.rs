@@ -97,8 +97,14 @@ async fn text_fails_at_the_octet_that_is_wrong_and_not_at_the_end_of_its_frame()
 async fn text_fails_before_its_last_fragment_comes() {
     let server = server().await;
     for text in INVALID {
-        expect(&server, "the first of many fragments", &[Out::text("fine").more(), Out::new(CONTINUATION, text).more()], &[], 1007)
-            .await;
+        expect(
+            &server,
+            "the first of many fragments",
+            &[Out::text("fine").more(), Out::new(CONTINUATION, text).more()],
+            &[],
+            1007,
+        )
+        .await;
     }
 }
 

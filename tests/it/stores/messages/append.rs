@@ -31,7 +31,9 @@ pub async fn a_message_comes_back_as_it_went_in(log: &impl Log) {
     let bare = message(&app, "a", "null");
     log.append(&[full.clone(), bare.clone()]).await.unwrap();
     let items = page(log, &app, "a", Range::After(Serial(0)), 10, a_day()).await.items;
-    let texts = |accepted: &fanfare_domain::messages::Message| serde_json::to_string(&accepted.to_item(&fanfare_protocol::ChannelName::parse("a").unwrap(), None)).unwrap();
+    let texts = |accepted: &fanfare_domain::messages::Message| {
+        serde_json::to_string(&accepted.to_item(&fanfare_protocol::ChannelName::parse("a").unwrap(), None)).unwrap()
+    };
     assert_eq!(texts(&items[0].1), texts(&full.message));
     assert_eq!(texts(&items[1].1), texts(&bare.message));
 }
