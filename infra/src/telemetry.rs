@@ -143,7 +143,7 @@ fn label_values(metric: Metric) -> Vec<&'static str> {
             let codes = ErrorCode::ALL.iter().filter(|code| code.row().close.is_some()).map(|code| code.name());
             codes.chain(["client"]).collect()
         }
-        Metric::Publishes => vec!["accepted", "repeated", ErrorCode::RateLimited.name(), ErrorCode::BacklogFull.name()],
+        Metric::Publishes => vec!["accepted", ErrorCode::RateLimited.name(), ErrorCode::BacklogFull.name()],
         Metric::Drops => vec!["ephemeral_overflow", "slow_consumer"],
         Metric::HistoryReads => vec!["history", "resume"],
         Metric::HttpRequests => vec!["2xx", "3xx", "4xx", "5xx"],

@@ -2,6 +2,7 @@
 
 use std::{io, net::TcpListener, time::Duration};
 
+use crate::{compose::Node, lingering::Lingering};
 use actix_http::{HttpService, KeepAlive, error::DispatchError};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::{
@@ -10,7 +11,6 @@ use actix_web::{
     middleware::from_fn,
     rt::net::TcpStream,
 };
-use crate::{compose::Node, lingering::Lingering};
 
 /// How long an idle HTTP connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);

@@ -22,10 +22,8 @@ fn both_show(serial: u64) -> String {
     )
 }
 
-const BOTH_CONNECTED: &str =
-    "[1, 2].every((pane) => document.querySelector(`[data-pane=\"${pane}\"] [data-field=\"state\"]`).textContent === 'connected')";
-const BOTH_AWAY: &str =
-    "[1, 2].every((pane) => document.querySelector(`[data-pane=\"${pane}\"] [data-field=\"state\"]`).textContent !== 'connected')";
+const BOTH_CONNECTED: &str = "[1, 2].every((pane) => document.querySelector(`[data-pane=\"${pane}\"] [data-field=\"state\"]`).textContent === 'connected')";
+const BOTH_AWAY: &str = "[1, 2].every((pane) => document.querySelector(`[data-pane=\"${pane}\"] [data-field=\"state\"]`).textContent !== 'connected')";
 
 async fn publish_from_page(page: &mut Page, text: &str) {
     let script = format!(

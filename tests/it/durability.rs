@@ -50,7 +50,13 @@ impl Ledger {
 }
 
 /// Publishes one message after the other; every second publisher repeats an unanswered one under its key until it is answered.
-async fn publish_on(tenant: Tenant, channel: String, retries: bool, ledger: Arc<Ledger>, mut phase: watch::Receiver<Phase>) {
+async fn publish_on(
+    tenant: Tenant,
+    channel: String,
+    retries: bool,
+    ledger: Arc<Ledger>,
+    mut phase: watch::Receiver<Phase>,
+) {
     loop {
         let number = ledger.next.fetch_add(1, Ordering::SeqCst);
         loop {
@@ -157,17 +163,21 @@ async fn count_syncs(pid: u32, work: impl Future<Output = ()>) -> usize {
         complaints.push_str(&line);
     }
     strace.wait().await.expect("strace ends");
-    let text = std::fs::read_to_string(&trace).unwrap_or_else(|error| panic!("strace wrote nothing: {error}; {complaints}"));
+    let text =
+        std::fs::read_to_string(&trace).unwrap_or_else(|error| panic!("strace wrote nothing: {error}; {complaints}"));
     // A call that another thread interrupts is printed in two lines; only one of them says how it ended.
     text.lines().filter(|line| line.contains(" = 0")).count()
 }
 
 /// Waits until every thread of a process is traced.
 async fn traced(pid: u32) {
-    let is_traced = |status: String| status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"));
+    let is_traced =
+        |status: String| status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"));
     let all_traced = || {
         let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
-        threads.flatten().all(|thread| std::fs::read_to_string(thread.path().join("status")).map(is_traced).unwrap_or(true))
+        threads
+            .flatten()
+            .all(|thread| std::fs::read_to_string(thread.path().join("status")).map(is_traced).unwrap_or(true))
     };
     tokio::time::timeout(std::time::Duration::from_secs(20), async {
         while !all_traced() {
@@ -180,7 +190,8 @@ async fn traced(pid: u32) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_waits_for_the_disk_and_concurrent_publishes_share_a_sync() {
-    let available = Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success());
+    let available =
+        Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success());
     assert!(available, "strace is installed by `make test`");
     let server = Server::start(Options::default()).await;
     let tenant = Tenant::sign_up(&server).await;

@@ -14,7 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The `sh` blocks of the README, in order.
 fn readme_blocks() -> Vec<String> {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).expect("there is a README");
+    let readme =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).expect("there is a README");
     readme.split("```sh\n").skip(1).map(|rest| rest.split("```").next().expect("a block ends").to_owned()).collect()
 }
 
@@ -34,7 +35,14 @@ impl Shell {
             .current_dir(server.dir())
             .env("FANFARE", binary())
             .env("FANFARE_URL", server.url())
-            .env("PATH", format!("{}:{}", binary().parent().expect("a folder").display(), std::env::var("PATH").unwrap_or_default()))
+            .env(
+                "PATH",
+                format!(
+                    "{}:{}",
+                    binary().parent().expect("a folder").display(),
+                    std::env::var("PATH").unwrap_or_default()
+                ),
+            )
             .env_remove("http_proxy")
             .env_remove("HTTP_PROXY")
             .stdin(Stdio::piped())
@@ -59,7 +67,8 @@ impl Shell {
                     return self.unread.remove(at);
                 }
                 let line = self.output.next_line().await.expect("its output is text").expect("the shell goes on");
-                self.unread.extend(serde_json::Deserializer::from_str(&line).into_iter::<Value>().map_while(Result::ok));
+                self.unread
+                    .extend(serde_json::Deserializer::from_str(&line).into_iter::<Value>().map_while(Result::ok));
             }
         });
         let found = found.await;

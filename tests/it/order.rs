@@ -43,7 +43,12 @@ async fn publisher(tenant: Tenant, n: usize) {
 }
 
 /// Follows two channels from the start, dropping the connection at random, until every one is complete; gives the serials it received.
-async fn subscriber(tenant: Tenant, token: Arc<String>, n: usize, mut heads: watch::Receiver<Option<HashMap<String, u64>>>) -> HashMap<String, Vec<u64>> {
+async fn subscriber(
+    tenant: Tenant,
+    token: Arc<String>,
+    n: usize,
+    mut heads: watch::Receiver<Option<HashMap<String, u64>>>,
+) -> HashMap<String, Vec<u64>> {
     let mut random = StdRng::seed_from_u64(1_000 + n as u64);
     let follows = [channel(n), channel(n * 7 + 3)];
     let mut received: HashMap<String, Vec<u64>> = follows.iter().map(|name| (name.clone(), Vec::new())).collect();
@@ -54,7 +59,9 @@ async fn subscriber(tenant: Tenant, token: Arc<String>, n: usize, mut heads: wat
             let position = received[&name].last().copied().unwrap_or(0);
             let ok = match epochs.get(&name) {
                 Some(epoch) => socket.resume(&name, epoch, position).await,
-                None => socket.ask(json!({"op": "subscribe", "channel": name, "rewind": {"messages": 1_000_000}})).await,
+                None => {
+                    socket.ask(json!({"op": "subscribe", "channel": name, "rewind": {"messages": 1_000_000}})).await
+                }
             };
             assert!(ok["lost"].is_null(), "{ok}");
             epochs.insert(name, ok["epoch"].as_str().expect("an epoch").to_owned());
@@ -62,7 +69,9 @@ async fn subscriber(tenant: Tenant, token: Arc<String>, n: usize, mut heads: wat
         let mut left = random.random_range(5..120);
         while left > 0 {
             let is_complete = |heads: &Option<HashMap<String, u64>>| {
-                heads.as_ref().is_some_and(|heads| received.iter().all(|(name, serials)| heads[name] == serials.len() as u64))
+                heads
+                    .as_ref()
+                    .is_some_and(|heads| received.iter().all(|(name, serials)| heads[name] == serials.len() as u64))
             };
             if is_complete(&heads.borrow()) {
                 return received;
@@ -87,8 +96,9 @@ async fn fifty_subscribers_that_come_and_go_each_see_every_serial_once_and_in_or
     let tenant = Tenant::sign_up(&server).await;
     let token = Arc::new(tenant.full_token("watcher").await);
     let heads = watch::Sender::new(None);
-    let subscribers: Vec<_> =
-        (0..SUBSCRIBERS).map(|n| tokio::spawn(subscriber(tenant.clone(), Arc::clone(&token), n, heads.subscribe()))).collect();
+    let subscribers: Vec<_> = (0..SUBSCRIBERS)
+        .map(|n| tokio::spawn(subscriber(tenant.clone(), Arc::clone(&token), n, heads.subscribe())))
+        .collect();
     let publishers: Vec<_> = (0..PUBLISHERS).map(|n| tokio::spawn(publisher(tenant.clone(), n))).collect();
     for publisher in publishers {
         publisher.await.expect("a publisher succeeds");

@@ -36,7 +36,11 @@ fn dependencies(folder: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(root().join(folder).join("Cargo.toml")).expect("every crate has a manifest");
     let manifest: toml::Table = text.parse().expect("a manifest is TOML");
     let sections = ["dependencies", "dev-dependencies", "build-dependencies"];
-    sections.iter().filter_map(|section| manifest.get(*section)?.as_table()).flat_map(|table| table.keys().cloned()).collect()
+    sections
+        .iter()
+        .filter_map(|section| manifest.get(*section)?.as_table())
+        .flat_map(|table| table.keys().cloned())
+        .collect()
 }
 
 /// The Rust files below a folder.

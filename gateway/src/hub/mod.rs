@@ -153,9 +153,12 @@ impl Hub {
                 }
             }
             Broadcast::KeyRevoked(key) => {
-                let refusal = Refusal::new(ErrorCode::BadKey, "the key was revoked");
                 let addresses = self.addresses(|(_, by)| *by == key);
-                actix_rt::spawn(async move { tell(addresses, || Command::End(refusal.clone())).await });
+                actix_rt::spawn(async move {
+                    for address in addresses {
+                        tell(&address, Command::End(revoked())).await;
+                    }
+                });
             }
             Broadcast::Beat(_) => {}
         }
@@ -173,25 +176,38 @@ impl Hub {
     /// Ends every socket of this thread, those that have not connected included.
     async fn drain(&self) {
         let addresses: Vec<_> = self.sockets.borrow().values().map(|socket| socket.address.clone()).collect();
-        tell(addresses, || Command::Drain).await;
+        for address in addresses {
+            tell(&address, Command::Drain).await;
+        }
     }
 }
 
 async fn tell_app_changed(gateway: Gateway, app: AppId, addresses: Vec<Addr<SocketActor>>) {
-    let profile = match gateway.ports().directory.app(&app).await {
+    for address in addresses {
+        // Read for each, from the cache: while the last ones are told, the app may change again.
+        let news = app_news(&gateway, &app).await;
+        tell(&address, news).await;
+    }
+}
+
+/// What an app allows now, as a socket is told of it.
+pub(crate) async fn app_news(gateway: &Gateway, app: &AppId) -> Command {
+    Command::AppChanged(match gateway.ports().directory.app(app).await {
         Ok(Some(profile)) => Ok(profile),
         Ok(None) => Err(Refusal::new(ErrorCode::AppDisabled, "the app was removed")),
         Err(failure) => Err(failure.into()),
-    };
-    tell(addresses, || Command::AppChanged(profile.clone())).await;
+    })
 }
 
-/// Tells sockets something that none may miss: a full mailbox is waited for.
-async fn tell(addresses: Vec<Addr<SocketActor>>, command: impl Fn() -> Command) {
-    for address in addresses {
-        // A socket that is gone needs no telling.
-        let _ = address.send(Mail::new(command())).await;
-    }
+/// What a socket is told whose key was revoked.
+pub(crate) fn revoked() -> Refusal {
+    Refusal::new(ErrorCode::BadKey, "the key was revoked")
+}
+
+/// Tells a socket something that it may not miss: a full mailbox is waited for.
+async fn tell(address: &Addr<SocketActor>, command: Command) {
+    // A socket that is gone needs no telling.
+    let _ = address.send(Mail::new(command)).await;
 }
 
 /// Takes everything from the bus, in order, until the process ends.

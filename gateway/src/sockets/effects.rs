@@ -15,6 +15,7 @@ use fanfare_protocol::{
 };
 
 use super::{Pace, Place, SocketActor};
+use crate::hub;
 
 type SocketContext = Context<SocketActor>;
 
@@ -74,6 +75,7 @@ impl SocketActor {
         context.spawn(admitted.into_actor(self).map(move |admitted, actor, context| {
             let outcome = admitted.map(|(grant, permit)| actor.admit(grant, permit));
             actor.apply(Command::Authenticated(outcome), &place, context);
+            actor.confirm(context);
         }));
     }
 
@@ -96,6 +98,27 @@ impl SocketActor {
             // The fresh token may be of another key, whose revocation now ends the connection.
             if let Some(grant) = actor.connection.grant() {
                 actor.hub.identify(&actor.id, grant.profile.app.id.clone(), grant.key.clone());
+            }
+            actor.confirm(context);
+        }));
+    }
+
+    /// Looks at the key and the app once more. Changes from here on are told to the socket, since it is identified; one that
+    /// came between the look at the credential and that moment was told to nobody.
+    fn confirm(&self, context: &mut SocketContext) {
+        let Some(grant) = self.connection.grant() else { return };
+        let (gateway, app, key) = (self.hub.gateway().clone(), grant.profile.app.id.clone(), grant.key.clone());
+        let news = async move {
+            match gateway.ports().directory.key(&key).await {
+                Ok(None) => Some(Command::End(hub::revoked())),
+                Ok(Some(_)) => Some(hub::app_news(&gateway, &app).await),
+                // What was read a moment ago stands for as long as the cache would have kept it.
+                Err(_) => None,
+            }
+        };
+        context.spawn(news.into_actor(self).map(|news, actor, context| {
+            if let Some(command) = news {
+                actor.apply(command, &Place::default(), context);
             }
         }));
     }

@@ -11,7 +11,9 @@ use tokio::{
     net::TcpStream,
     process::{Child, Command},
 };
-use tokio_tungstenite::{WebSocketStream, client_async_with_config, tungstenite::Message, tungstenite::protocol::WebSocketConfig};
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config, tungstenite::Message, tungstenite::protocol::WebSocketConfig,
+};
 
 /// How long a page may take to show what a test waits for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,14 +39,25 @@ impl Page {
         let tcp = TcpStream::connect(&authority).await.expect("the browser listens");
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let (socket, _) = client_async_with_config(address, tcp, Some(config)).await.expect("the browser answers");
-        let mut page = Self { _profile: profile, _browser: browser, socket, session: String::new(), next_id: 1, complaints: Vec::new() };
+        let mut page = Self {
+            _profile: profile,
+            _browser: browser,
+            socket,
+            session: String::new(),
+            next_id: 1,
+            complaints: Vec::new(),
+        };
         let target = page.call("Target.createTarget", json!({"url": "about:blank"})).await["targetId"].clone();
         let attached = page.call("Target.attachToTarget", json!({"targetId": target, "flatten": true})).await;
         page.session = attached["sessionId"].as_str().expect("a session").to_owned();
         for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
             page.call(domain, json!({})).await;
         }
-        page.call("Emulation.setDeviceMetricsOverride", json!({"width": 1200, "height": 900, "deviceScaleFactor": 1, "mobile": false})).await;
+        page.call(
+            "Emulation.setDeviceMetricsOverride",
+            json!({"width": 1200, "height": 900, "deviceScaleFactor": 1, "mobile": false}),
+        )
+        .await;
         page.go(url).await;
         page
     }
@@ -110,7 +123,9 @@ impl Page {
     fn note(&mut self, event: &Value) {
         let complaint = match event["method"].as_str() {
             Some("Runtime.exceptionThrown") => event["params"]["exceptionDetails"].to_string(),
-            Some("Log.entryAdded") if event["params"]["entry"]["level"] == "error" => event["params"]["entry"].to_string(),
+            Some("Log.entryAdded") if event["params"]["entry"]["level"] == "error" => {
+                event["params"]["entry"].to_string()
+            }
             _ => return,
         };
         self.complaints.push(complaint);
@@ -120,7 +135,12 @@ impl Page {
 fn launch(profile: &Path) -> Child {
     Command::new("chromium")
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"])
+        .args([
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+        ])
         .args(["--remote-debugging-port=0", "--remote-debugging-address=127.0.0.1"])
         .arg(format!("--user-data-dir={}", profile.display()))
         .stdin(Stdio::null())
