@@ -7,7 +7,7 @@ use actix_web::{
 use fanfare_domain::{
     Refusal, Timestamp,
     accounts::Tenant,
-    apps::App,
+    apps::{self, App},
     bus::Broadcast,
     ids::{AppId, TenantId},
 };
@@ -132,7 +132,7 @@ pub(crate) async fn list_apps(
     Ok(Answer::ok(List::page(apps, &page, |app| app.id.as_str(), AppView::from)))
 }
 
-refusals!(MakeAppRefusals: SESSION, CHANGE, BODY, &[ErrorCode::NotFound, ErrorCode::Forbidden], ANY);
+refusals!(MakeAppRefusals: SESSION, CHANGE, BODY, &[ErrorCode::NotFound, ErrorCode::Forbidden, ErrorCode::PlanLimit], ANY);
 
 /// Make an app
 ///
@@ -156,8 +156,9 @@ pub(crate) async fn make_app(
 ) -> Result<Answer<AppView>, ApiError> {
     let Then(scope, Valid(new)) = input;
     refuse_pusher(new.pusher)?;
+    let most = services.ports.plans.limits(&scope.target.plan).apps;
     let app = App::new(scope.target.id, label("/name", &new.name)?, services.now());
-    services.ports.apps.insert(&app).await?;
+    services.ports.apps.insert(&app, most).await?;
     info!(app.id = %app.id, user.id = %scope.caller.user.id, "Made app `{}`", app.id);
     Ok(Answer::created(app.into()))
 }
@@ -207,15 +208,11 @@ pub(crate) async fn change_app(
 ) -> Result<Answer<AppView>, ApiError> {
     let Then(scope, Valid(patch)) = input;
     refuse_pusher(patch.pusher.unwrap_or(false))?;
-    let mut app = scope.target;
-    if let Some(name) = patch.name {
-        app.name = label("/name", &name)?;
-    }
-    app.enabled = patch.enabled.unwrap_or(app.enabled);
+    let name = patch.name.map(|name| label("/name", &name)).transpose()?;
+    let patch = apps::AppPatch { name, enabled: patch.enabled };
     let app = to_its_end(async move {
-        if !services.ports.apps.update(&app).await? {
-            return Err(Refusal::plain(ErrorCode::NotFound));
-        }
+        let changed = services.ports.apps.update(&scope.target.tenant, &scope.target.id, &patch).await?;
+        let app = changed.ok_or_else(|| Refusal::plain(ErrorCode::NotFound))?;
         info!(app.id = %app.id, user.id = %scope.caller.user.id, app.enabled = app.enabled, "Changed app `{}`", app.id);
         app_changed(&services, &app.id).await?;
         Ok(app)

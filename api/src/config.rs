@@ -14,12 +14,10 @@ pub struct ApiConfig {
     pub signups_per_hour: NonZeroU32,
     /// Log-ins from one address in a minute.
     pub logins_per_minute: NonZeroU32,
-    /// Tries of one account's password in a minute, wherever they come from.
+    /// Wrong passwords for one account from one address in a minute; from all addresses together, ten times as many.
     pub password_tries_per_minute: NonZeroU32,
     /// Requests to the control plane from one address in a minute.
     pub control_requests_per_minute: NonZeroU32,
-    /// Pages of history that an app may read each second.
-    pub history_reads_per_s: NonZeroU32,
     /// Believe `X-Forwarded-For` and `X-Forwarded-Proto`. Set it only behind a reverse proxy that writes both; needed where that proxy ends TLS.
     pub trust_forwarded: bool,
 }
@@ -45,7 +43,6 @@ impl Default for ApiConfig {
             logins_per_minute: count(60),
             password_tries_per_minute: count(10),
             control_requests_per_minute: count(3_000),
-            history_reads_per_s: count(200),
             trust_forwarded: false,
         }
     }

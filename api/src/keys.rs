@@ -148,7 +148,7 @@ pub(crate) async fn list_keys(
     Ok(Answer::ok(List::page(keys, &page, |key| key.id.as_str(), |key| KeyView::new(&key, now))))
 }
 
-refusals!(MintKeyRefusals: SESSION, CHANGE, BODY, &[ErrorCode::NotFound, ErrorCode::Forbidden], ANY);
+refusals!(MintKeyRefusals: SESSION, CHANGE, BODY, &[ErrorCode::NotFound, ErrorCode::Forbidden, ErrorCode::PlanLimit], ANY);
 
 /// Mint a key
 ///
@@ -177,9 +177,10 @@ pub(crate) async fn mint_key(
     if new.expires_at.is_some_and(|end| end <= now) {
         return Err(ApiError::field("/expires_at", "is past; it is a time in milliseconds"));
     }
+    let most = services.limits_of(&scope.target.tenant).await?.keys;
     let key = Key::mint(scope.target.id, name, capability, new.expires_at, now);
     let key = to_its_end(async move {
-        services.ports.keys.insert(&key).await?;
+        services.ports.keys.insert(&key, most).await?;
         // Somebody may have asked for this id before it was there.
         services.ports.directory.forget_key(&key.id).await;
         info!(app.id = %key.app, key.id = %key.id, user.id = %scope.caller.user.id, "Minted key `{}`", key.id);
@@ -226,13 +227,10 @@ pub(crate) async fn rotate_key(
         return Err(ApiError::field("/grace_s", format!("is 0 to {MOST_GRACE_S}")));
     }
     let now = services.now();
-    let nothing = || Refusal::plain(ErrorCode::NotFound);
+    let grace = Duration::from_secs(rotation.grace_s);
     let key = to_its_end(async move {
-        let mut key = services.ports.keys.find(&scope.target.id, &id).await?.ok_or_else(nothing)?;
-        key.rotate(Duration::from_secs(rotation.grace_s), now);
-        if !services.ports.keys.update_secrets(&key).await? {
-            return Err(nothing());
-        }
+        let rotated = services.ports.keys.rotate(&scope.target.id, &id, grace, now).await?;
+        let key = rotated.ok_or_else(|| Refusal::plain(ErrorCode::NotFound))?;
         services.ports.directory.forget_key(&key.id).await;
         info!(app.id = %key.app, key.id = %key.id, user.id = %scope.caller.user.id, "Rotated key `{}`", key.id);
         Ok(key)

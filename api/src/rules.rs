@@ -196,7 +196,7 @@ pub(crate) async fn show_rule(
     found.map(|(_, rule)| Answer::ok(rule.into())).ok_or_else(|| ApiError::plain(ErrorCode::NotFound))
 }
 
-refusals!(PutRuleRefusals: SESSION, CHANGE, BODY, &[ErrorCode::NotFound, ErrorCode::Forbidden], ANY);
+refusals!(PutRuleRefusals: SESSION, CHANGE, BODY, &[ErrorCode::NotFound, ErrorCode::Forbidden, ErrorCode::PlanLimit], ANY);
 
 /// Set a rule
 ///
@@ -224,15 +224,10 @@ pub(crate) async fn put_rule(
 ) -> Result<Answer<RuleBody>, ApiError> {
     let Then(scope, Valid(body)) = input;
     let namespace = namespace(&request).await?;
-    let tenant = services
-        .ports
-        .accounts
-        .tenant(&scope.target.tenant)
-        .await?
-        .ok_or_else(|| ApiError::plain(ErrorCode::NotFound))?;
-    let rule = body.checked(services.ports.plans.limits(&tenant.plan))?;
+    let limits = services.limits_of(&scope.target.tenant).await?;
+    let rule = body.checked(&limits)?;
     let rule = to_its_end(async move {
-        services.ports.rules.put(&scope.target.id, &namespace, &rule).await?;
+        services.ports.rules.put(&scope.target.id, &namespace, &rule, limits.rules).await?;
         info!(app.id = %scope.target.id, user.id = %scope.caller.user.id, "Set the rule of `{namespace}`");
         app_changed(&services, &scope.target.id).await?;
         Ok(rule)

@@ -11,8 +11,10 @@ use fanfare_domain::{
     directory::Directory,
     grants::Authenticator,
     history::MessageLog,
+    ids::TenantId,
     keys::Keys,
-    plans::Plans,
+    limits::AppLimits,
+    plans::{Limits, Plans},
     publishing::Publisher,
     rules::Rules,
 };
@@ -38,6 +40,8 @@ pub struct Ports {
     pub directory: Arc<dyn Directory>,
     /// Where changes are told to live connections.
     pub bus: Arc<dyn Bus>,
+    /// What apps may still do now.
+    pub limits: Arc<dyn AppLimits>,
     /// Publishes.
     pub publisher: Publisher,
     /// Turns credentials into grants.
@@ -58,6 +62,13 @@ pub struct Services {
 }
 
 impl Services {
+    /// What the plan of a tenant allows.
+    pub(crate) async fn limits_of(&self, tenant: &TenantId) -> Result<Limits, Refusal> {
+        let tenant = self.ports.accounts.tenant(tenant).await?;
+        let tenant = tenant.ok_or_else(|| Refusal::plain(ErrorCode::NotFound))?;
+        Ok(self.ports.plans.limits(&tenant.plan).clone())
+    }
+
     /// Services over these ports. Made once per process, and cloned for each worker thread; it hashes a password, which takes a moment.
     pub fn new(ports: Ports, config: ApiConfig) -> Self {
         let gates = Arc::new(Gates::new(&config));

@@ -33,13 +33,13 @@ pub(crate) struct TenantDetails {
     name: String,
     /// The name of its plan.
     plan: String,
-    /// What the plan allows each app.
+    /// What the plan allows the tenant and each app.
     limits: LimitsView,
     /// What there is of it.
     usage: Usage,
 }
 
-/// What a plan allows each app of a tenant.
+/// What a plan allows a tenant and each of its apps.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Limits)]
 pub(crate) struct LimitsView {
@@ -47,6 +47,8 @@ pub(crate) struct LimitsView {
     connections: u32,
     /// Messages published each second.
     publishes_per_s: u32,
+    /// Pages of history read each second.
+    history_reads_per_s: u32,
     /// The largest `data` of a message, in bytes.
     message_bytes: u32,
     /// Channels that one connection may subscribe to.
@@ -57,6 +59,12 @@ pub(crate) struct LimitsView {
     outbox_bytes: u32,
     /// The longest retention that a rule may ask for, in seconds.
     retention_s: u64,
+    /// Apps of the tenant.
+    apps: u32,
+    /// API keys of an app.
+    keys: u32,
+    /// Rules of an app.
+    rules: u32,
 }
 
 impl From<&Limits> for LimitsView {
@@ -64,11 +72,15 @@ impl From<&Limits> for LimitsView {
         Self {
             connections: limits.connections,
             publishes_per_s: limits.publishes_per_s,
+            history_reads_per_s: limits.history_reads_per_s,
             message_bytes: limits.message_bytes,
             channels_per_connection: limits.channels_per_connection,
             requests_per_s: limits.requests_per_s,
             outbox_bytes: limits.outbox_bytes,
             retention_s: limits.retention_s,
+            apps: limits.apps,
+            keys: limits.keys,
+            rules: limits.rules,
         }
     }
 }
@@ -92,11 +104,11 @@ impl Body for TenantPatch {}
 
 /// Checks what people call a thing: 1 to 100 characters, none of them a control character.
 pub(crate) fn label(pointer: &str, text: &str) -> Result<String, ApiError> {
-    let text = text.trim();
-    if !(1..=100).contains(&text.chars().count()) || text.chars().any(char::is_control) {
+    let name = text.trim();
+    if !(1..=100).contains(&name.chars().count()) || text.chars().any(char::is_control) {
         return Err(ApiError::field(pointer, "is 1 to 100 characters, none of them a control character"));
     }
-    Ok(text.to_owned())
+    Ok(name.to_owned())
 }
 
 async fn details(services: &Services, tenant: Tenant) -> Result<TenantDetails, ApiError> {
@@ -122,15 +134,15 @@ refusals!(ShowTenantRefusals: SESSION, &[ErrorCode::NotFound], ANY);
 
 /// Show a tenant
 ///
-/// Its name, its plan, what the plan allows each of its apps, and how many apps there are.
+/// Its name, its plan, what the plan allows it and each of its apps, and how many apps there are.
 #[utoipa::path(
     tag = "tenants",
     params(("tenant" = String, Path, description = "The tenant's id.", example = "ten_01k2v3")),
     responses(
         (status = 200, description = "The tenant.", body = TenantDetails, example = json!({
             "id": "ten_01k2v3", "name": "Acme", "plan": "default",
-            "limits": {"connections": 10_000, "publishes_per_s": 1_000, "message_bytes": 65_536, "channels_per_connection": 200,
-                "requests_per_s": 100, "outbox_bytes": 1_048_576, "retention_s": 604_800},
+            "limits": {"connections": 10_000, "publishes_per_s": 1_000, "history_reads_per_s": 200, "message_bytes": 65_536, "channels_per_connection": 200,
+                "requests_per_s": 100, "outbox_bytes": 1_048_576, "retention_s": 604_800, "apps": 50, "keys": 100, "rules": 100},
             "usage": {"apps": 2}
         })),
         ShowTenantRefusals
@@ -157,8 +169,8 @@ refusals!(ChangeTenantRefusals: SESSION, CHANGE, BODY, &[ErrorCode::NotFound, Er
     responses(
         (status = 200, description = "The tenant as it is now.", body = TenantDetails, example = json!({
             "id": "ten_01k2v3", "name": "Acme Inc.", "plan": "default",
-            "limits": {"connections": 10_000, "publishes_per_s": 1_000, "message_bytes": 65_536, "channels_per_connection": 200,
-                "requests_per_s": 100, "outbox_bytes": 1_048_576, "retention_s": 604_800},
+            "limits": {"connections": 10_000, "publishes_per_s": 1_000, "history_reads_per_s": 200, "message_bytes": 65_536, "channels_per_connection": 200,
+                "requests_per_s": 100, "outbox_bytes": 1_048_576, "retention_s": 604_800, "apps": 50, "keys": 100, "rules": 100},
             "usage": {"apps": 2}
         })),
         ChangeTenantRefusals

@@ -41,17 +41,26 @@ impl App {
     }
 }
 
+/// What to change of an app; what is `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct AppPatch {
+    /// What people call it from now on.
+    pub name: Option<String>,
+    /// Whether it is enabled from now on.
+    pub enabled: Option<bool>,
+}
+
 /// Apps by tenant.
 #[async_trait]
 pub trait Apps: Send + Sync {
-    /// Adds an app.
-    async fn insert(&self, app: &App) -> Result<(), StoreError>;
+    /// Adds an app, if its tenant then has at most `most`; else [`StoreError::Full`], however many come at once.
+    async fn insert(&self, app: &App, most: u32) -> Result<(), StoreError>;
     /// An app by id, whoever's it is; the caller checks the tenant.
     async fn find(&self, app: &AppId) -> Result<Option<App>, StoreError>;
     /// A tenant's apps, oldest first.
     async fn list(&self, tenant: &TenantId, page: &Page) -> Result<Vec<App>, StoreError>;
-    /// Writes back an app's name and whether it is enabled; whether it was there.
-    async fn update(&self, app: &App) -> Result<bool, StoreError>;
+    /// Changes what the patch gives and nothing else; the app as it is then, if it is there.
+    async fn update(&self, tenant: &TenantId, app: &AppId, patch: &AppPatch) -> Result<Option<App>, StoreError>;
     /// Removes an app with its keys, rules and messages; whether it was there.
     async fn remove(&self, tenant: &TenantId, app: &AppId) -> Result<bool, StoreError>;
 }

@@ -24,6 +24,8 @@ pub struct Grant {
     pub key: KeyId,
     /// Who they are.
     pub identity: Identity,
+    /// When the credential ends by itself; that of a backend is looked at with each request.
+    pub expires_at: Option<Timestamp>,
     capability: Capability,
     ceiling: Capability,
 }
@@ -48,8 +50,6 @@ pub struct ClientIdentity {
     pub info: Option<Box<RawValue>>,
     /// The token's own id.
     pub token_id: Option<String>,
-    /// When the token ends.
-    pub expires_at: Timestamp,
 }
 
 impl Grant {
@@ -61,7 +61,7 @@ impl Grant {
         capability: Capability,
         ceiling: Capability,
     ) -> Self {
-        Self { profile, key, identity, capability, ceiling }
+        Self { profile, key, identity, expires_at: None, capability, ceiling }
     }
 
     /// The rights on a channel: what the credential gives, cut down to what its key may do, and what the channel's rule gives anyone.
@@ -89,14 +89,6 @@ impl Grant {
     pub fn client(&self) -> Option<&ClientName> {
         match &self.identity {
             Identity::Client(client) => client.client.as_ref(),
-            Identity::Backend | Identity::Public => None,
-        }
-    }
-
-    /// When the credential ends by itself.
-    pub fn expires_at(&self) -> Option<Timestamp> {
-        match &self.identity {
-            Identity::Client(client) => Some(client.expires_at),
             Identity::Backend | Identity::Public => None,
         }
     }
@@ -142,13 +134,9 @@ impl Authenticator {
         if app.is_some_and(|app| app != key.app.as_str()) {
             return Err(Refusal::new(ErrorCode::BadToken, "the token is for another app"));
         }
-        let identity = ClientIdentity {
-            client: claims.client,
-            info: claims.info,
-            token_id: claims.token_id,
-            expires_at: claims.expires_at,
-        };
-        self.grant(&key, Identity::Client(identity), claims.capability, ErrorCode::BadToken).await
+        let identity = ClientIdentity { client: claims.client, info: claims.info, token_id: claims.token_id };
+        let grant = self.grant(&key, Identity::Client(identity), claims.capability, ErrorCode::BadToken).await?;
+        Ok(Grant { expires_at: Some(claims.expires_at), ..grant })
     }
 
     /// Anyone, by a key's id: public channels only.
@@ -173,7 +161,14 @@ impl Authenticator {
         if !profile.app.enabled {
             return Err(Refusal::plain(ErrorCode::AppDisabled));
         }
-        Ok(Grant { profile, key: key.id.clone(), identity, capability, ceiling: key.capability.clone() })
+        Ok(Grant {
+            profile,
+            key: key.id.clone(),
+            identity,
+            expires_at: key.expires_at,
+            capability,
+            ceiling: key.capability.clone(),
+        })
     }
 }
 

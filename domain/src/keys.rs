@@ -78,31 +78,42 @@ impl Key {
         self.expires_at.is_none_or(|end| now < end)
     }
 
-    /// The secrets that are good now, the newest first.
-    pub fn secrets(&self, now: Timestamp) -> impl Iterator<Item = &SecretString> {
-        let previous = self.previous.as_ref().filter(|previous| now < previous.until).map(|previous| &previous.secret);
-        std::iter::once(&self.secret).chain(previous)
+    /// The secrets that are good now, the newest first, each with the time until which it is.
+    pub fn secrets(&self, now: Timestamp) -> impl Iterator<Item = (&SecretString, Option<Timestamp>)> {
+        let previous = self.previous.as_ref().filter(|previous| now < previous.until);
+        let previous = previous.map(|previous| (&previous.secret, Some(self.earlier(previous.until))));
+        std::iter::once((&self.secret, self.expires_at)).chain(previous)
+    }
+
+    fn earlier(&self, until: Timestamp) -> Timestamp {
+        self.expires_at.map_or(until, |end| end.min(until))
     }
 
     /// Whether `secret` is one of this key's, compared in constant time.
     pub fn accepts(&self, secret: &SecretString, now: Timestamp) -> bool {
-        self.is_live(now) && self.secrets(now).fold(false, |found, own| found | secrets::same(own, secret))
+        self.is_live(now) && self.secrets(now).fold(false, |found, (own, _)| found | secrets::same(own, secret))
     }
 }
 
 /// Keys by app.
 #[async_trait]
 pub trait Keys: Send + Sync {
-    /// Adds a key.
-    async fn insert(&self, key: &Key) -> Result<(), StoreError>;
+    /// Adds a key, if its app then has at most `most`; else [`StoreError::Full`], however many come at once.
+    async fn insert(&self, key: &Key, most: u32) -> Result<(), StoreError>;
     /// A key of an app.
     async fn find(&self, app: &AppId, key: &KeyId) -> Result<Option<Key>, StoreError>;
     /// A key by id alone, whoever's it is: for authentication, which learns the app from it.
     async fn find_by_id(&self, key: &KeyId) -> Result<Option<Key>, StoreError>;
     /// An app's keys, oldest first.
     async fn list(&self, app: &AppId, page: &Page) -> Result<Vec<Key>, StoreError>;
-    /// Writes back a rotated key's secrets; whether it was there.
-    async fn update_secrets(&self, key: &Key) -> Result<bool, StoreError>;
+    /// Rotates a key, as [`Key::rotate`] does; the key as it is then, if it is there. Rotations at the same time happen one after the other.
+    async fn rotate(
+        &self,
+        app: &AppId,
+        key: &KeyId,
+        grace: Duration,
+        now: Timestamp,
+    ) -> Result<Option<Key>, StoreError>;
     /// Revokes a key; whether it was there.
     async fn remove(&self, app: &AppId, key: &KeyId) -> Result<bool, StoreError>;
 }

@@ -2,7 +2,9 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use crate::{ids::AppId, plans::Limits};
+use fanfare_protocol::ErrorCode;
+
+use crate::{Refusal, ids::AppId, plans::Limits};
 
 /// What is left of a limit, as the `RateLimit` headers tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,14 @@ pub struct Exceeded {
     pub retry_after: Duration,
 }
 
+impl Exceeded {
+    /// The refusal that says so; `what` is counted each second.
+    pub fn refusal(&self, what: &str) -> Refusal {
+        let message = format!("the app is allowed {} {what} a second", self.limit);
+        Refusal::new(ErrorCode::RateLimited, message).retry_after(self.retry_after)
+    }
+}
+
 /// A connection's place in its app's quota, given back when it is dropped.
 pub trait ConnectionPermit: std::fmt::Debug + Send + Sync {}
 
@@ -29,6 +39,8 @@ pub trait ConnectionPermit: std::fmt::Debug + Send + Sync {}
 pub trait AppLimits: Send + Sync {
     /// Takes `count` publishes from the app's rate: one second's worth, and never less than the largest batch, may come at once.
     fn publish(&self, app: &AppId, limits: &Limits, count: NonZeroU32) -> Result<Quota, Exceeded>;
+    /// Takes a page from the app's rate of reading history, over REST and sockets together: one second's worth may come at once.
+    fn history(&self, app: &AppId, limits: &Limits) -> Result<Quota, Exceeded>;
     /// Takes a place among the app's connections.
     fn connect(&self, app: &AppId, limits: &Limits) -> Result<Box<dyn ConnectionPermit>, Exceeded>;
 }

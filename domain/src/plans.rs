@@ -9,7 +9,7 @@ pub const BATCH_ITEMS: usize = 1_000;
 /// The most bytes that one batch may hold, whatever the plan.
 pub const BATCH_BYTES: usize = 2 * 1024 * 1024;
 
-/// What a plan allows each app of a tenant.
+/// What a plan allows a tenant and each of its apps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
@@ -17,6 +17,8 @@ pub struct Limits {
     pub connections: u32,
     /// Messages an app may publish each second, averaged over a second.
     pub publishes_per_s: u32,
+    /// Pages of history an app may read each second.
+    pub history_reads_per_s: u32,
     /// The largest `data` of a message, in bytes.
     pub message_bytes: u32,
     /// Channels that one connection may subscribe to.
@@ -27,6 +29,12 @@ pub struct Limits {
     pub outbox_bytes: u32,
     /// The longest retention that a rule may ask for, in seconds.
     pub retention_s: u64,
+    /// Apps of the tenant.
+    pub apps: u32,
+    /// API keys of an app.
+    pub keys: u32,
+    /// Rules of an app.
+    pub rules: u32,
 }
 
 impl Default for Limits {
@@ -34,11 +42,15 @@ impl Default for Limits {
         Self {
             connections: 10_000,
             publishes_per_s: 1_000,
+            history_reads_per_s: 200,
             message_bytes: 64 * 1024,
             channels_per_connection: 200,
-            requests_per_s: 100,
+            requests_per_s: 300,
             outbox_bytes: 1024 * 1024,
             retention_s: 7 * 86_400,
+            apps: 50,
+            keys: 100,
+            rules: 100,
         }
     }
 }
@@ -49,11 +61,15 @@ impl Limits {
         Self {
             connections: 1_000_000,
             publishes_per_s: 1_000_000,
+            history_reads_per_s: 1_000_000,
             message_bytes: 64 * 1024,
             channels_per_connection: 100_000,
             requests_per_s: 1_000_000,
             outbox_bytes: 4 * 1024 * 1024,
             retention_s: 365 * 86_400,
+            apps: 10_000,
+            keys: 1_000,
+            rules: 1_000,
         }
     }
 }

@@ -58,11 +58,14 @@ impl Refusal {
 impl From<StoreError> for Refusal {
     /// The reader is told little; the log is told the cause.
     fn from(failure: StoreError) -> Self {
+        if let StoreError::Full(_) = failure {
+            return Refusal::new(ErrorCode::PlanLimit, failure.to_string());
+        }
         let cause = std::error::Error::source(&failure).map(ToString::to_string);
         error!(error = %failure, cause, "The store failed");
         match failure {
             StoreError::Unavailable(_) => Refusal::plain(ErrorCode::Unavailable).retry_after(Duration::from_secs(1)),
-            StoreError::Conflict | StoreError::Corrupt(_) => Refusal::plain(ErrorCode::Internal),
+            StoreError::Conflict | StoreError::Full(_) | StoreError::Corrupt(_) => Refusal::plain(ErrorCode::Internal),
         }
     }
 }

@@ -61,8 +61,8 @@ impl Default for Rule {
 pub trait Rules: Send + Sync {
     /// Every rule of the app, by namespace.
     async fn list(&self, app: &AppId) -> Result<Vec<(Namespace, Rule)>, StoreError>;
-    /// Sets a namespace's rule, replacing what was there.
-    async fn put(&self, app: &AppId, namespace: &Namespace, rule: &Rule) -> Result<(), StoreError>;
+    /// Sets a namespace's rule, replacing what was there. A new one needs that the app then has at most `most`; else [`StoreError::Full`].
+    async fn put(&self, app: &AppId, namespace: &Namespace, rule: &Rule, most: u32) -> Result<(), StoreError>;
     /// Removes a namespace's rule; whether there was one.
     async fn remove(&self, app: &AppId, namespace: &Namespace) -> Result<bool, StoreError>;
 }

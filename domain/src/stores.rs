@@ -11,6 +11,9 @@ pub enum StoreError {
     /// Something with that identity is there already.
     #[error("it exists already")]
     Conflict,
+    /// There are as many of them as are allowed: so many.
+    #[error("there are {0} already, which is all that are allowed")]
+    Full(u32),
     /// What is stored cannot be read back; a person must look.
     #[error("what is stored cannot be read: {0}")]
     Corrupt(String),

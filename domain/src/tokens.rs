@@ -45,7 +45,7 @@ pub struct Claims {
     pub info: Option<Box<RawValue>>,
     /// Its own id, by which it can be revoked.
     pub token_id: Option<String>,
-    /// When it ends.
+    /// When it ends: by its own `exp`, or earlier with the secret or the key that signed it.
     pub expires_at: Timestamp,
 }
 
@@ -58,9 +58,14 @@ struct WireClaims {
     info: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     jti: Option<String>,
-    iat: f64,
-    exp: f64,
+    iat: Seconds,
+    exp: Seconds,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<Seconds>,
 }
+
+/// A NumericDate (RFC 7519, section 2): seconds, perhaps with a fraction.
+type Seconds = serde_json::Number;
 
 /// The id of the key that a token says it was signed by; nothing is verified yet.
 pub fn key_id(token: &str) -> Result<KeyId, TokenError> {
@@ -71,6 +76,10 @@ pub fn key_id(token: &str) -> Result<KeyId, TokenError> {
         jsonwebtoken::decode_header(token).map_err(|_| invalid("the token is not a JWT of a known algorithm"))?;
     if header.alg != Algorithm::HS256 {
         return Err(invalid("the token is not signed with HS256, the algorithm of its key"));
+    }
+    if header.crit.is_some() {
+        // RFC 7515, section 4.1.11: what must be understood and is not, is refused.
+        return Err(invalid("the token's header has `crit`, and no extension is understood here"));
     }
     let kid = header.kid.ok_or_else(|| invalid("the token's header has no `kid`, the id of the key that signed it"))?;
     KeyId::parse(&kid).map_err(|_| invalid("the token's `kid` is not the id of an API key"))
@@ -85,24 +94,32 @@ pub fn verify(token: &str, key: &Key, now: Timestamp) -> Result<Claims, TokenErr
     validation.required_spec_claims.clear();
     validation.validate_exp = false;
     validation.validate_aud = false;
-    let claims = key
+    let (claims, vouched_until) = key
         .secrets(now)
-        .find_map(|secret| {
+        .find_map(|(secret, until)| {
             let decoding = DecodingKey::from_secret(secret.expose_secret().as_bytes());
-            jsonwebtoken::decode::<serde_json::Value>(token, &decoding, &validation).ok()
+            let decoded = jsonwebtoken::decode::<serde_json::Value>(token, &decoding, &validation).ok()?;
+            Some((decoded.claims, until))
         })
-        .ok_or_else(|| invalid("the token's signature does not match its key"))?
-        .claims;
+        .ok_or_else(|| invalid("the token's signature does not match its key"))?;
     let claims: WireClaims =
         serde_json::from_value(claims).map_err(|error| invalid(format!("the token's claims are wrong: {error}")))?;
-    check(claims, now)
+    let mut claims = check(claims, now)?;
+    claims.expires_at = vouched_until.map_or(claims.expires_at, |until| until.min(claims.expires_at));
+    Ok(claims)
 }
 
 fn check(claims: WireClaims, now: Timestamp) -> Result<Claims, TokenError> {
-    let issued_at = time(claims.iat).ok_or_else(|| invalid("`iat` is not a time in seconds"))?;
-    let expires_at = time(claims.exp).ok_or_else(|| invalid("`exp` is not a time in seconds"))?;
+    let issued_at = time(&claims.iat).ok_or_else(|| invalid("`iat` is not a time in seconds"))?;
+    let expires_at = time(&claims.exp).ok_or_else(|| invalid("`exp` is not a time in seconds"))?;
     if issued_at > now.after(MAX_AHEAD) {
         return Err(invalid("`iat` is more than 60 s ahead; set the clock of the machine that signs"));
+    }
+    if let Some(not_before) = claims.nbf {
+        let not_before = time(&not_before).ok_or_else(|| invalid("`nbf` is not a time in seconds"))?;
+        if not_before > now {
+            return Err(invalid("the token is not valid yet, by its `nbf`"));
+        }
     }
     if expires_at > issued_at.after(MAX_LIFE) {
         return Err(invalid("`exp` is more than 24 h after `iat`"));
@@ -119,7 +136,8 @@ fn check(claims: WireClaims, now: Timestamp) -> Result<Claims, TokenError> {
     Ok(Claims { client, capability: claims.cap, info, token_id: claims.jti, expires_at })
 }
 
-fn time(seconds: f64) -> Option<Timestamp> {
+fn time(seconds: &Seconds) -> Option<Timestamp> {
+    let seconds = seconds.as_f64()?;
     (seconds.is_finite() && (0.0..1e12).contains(&seconds)).then_some(Timestamp((seconds * 1_000.0) as u64))
 }
 
@@ -145,11 +163,38 @@ pub fn mint(key: &Key, token: NewToken, now: Timestamp) -> (String, Timestamp) {
         cap: token.capability,
         info: token.info,
         jti: Some(ulid::Ulid::generate().to_string().to_ascii_lowercase()),
-        iat: issued_s as f64,
-        exp: (expires_at.0 / 1_000) as f64,
+        iat: issued_s.into(),
+        exp: (expires_at.0 / 1_000).into(),
+        nbf: None,
     };
     let header = Header { kid: Some(key.id.as_str().to_owned()), ..Header::new(Algorithm::HS256) };
     let encoding = EncodingKey::from_secret(key.secret.expose_secret().as_bytes());
     let text = jsonwebtoken::encode(&header, &claims, &encoding).expect("HS256 signs any claims");
     (text, expires_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::AppId;
+
+    const START: Timestamp = Timestamp(1_000_000_000);
+
+    fn new_token() -> NewToken {
+        NewToken { client: None, capability: Capability::everything(), info: None, ttl: Duration::from_secs(3_600) }
+    }
+
+    #[test]
+    fn a_token_ends_with_the_secret_or_the_key_that_signed_it() {
+        let mut key = Key::mint(AppId::generate(), "k".into(), Capability::everything(), None, START);
+        let (token, expires_at) = mint(&key, new_token(), START);
+        assert_eq!(verify(&token, &key, START).unwrap().expires_at, expires_at);
+        key.rotate(Duration::from_secs(60), START);
+        assert_eq!(verify(&token, &key, START).unwrap().expires_at, START.after(Duration::from_secs(60)));
+        key.expires_at = Some(START.after(Duration::from_secs(30)));
+        assert_eq!(verify(&token, &key, START).unwrap().expires_at, START.after(Duration::from_secs(30)));
+        let later = START.after(Duration::from_secs(61));
+        key.expires_at = None;
+        assert!(matches!(verify(&token, &key, later), Err(TokenError::Invalid(_))));
+    }
 }

@@ -1,23 +1,17 @@
 //! `GET /v1/connect`: from a handshake to an actor.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse, Resource,
     http::header::{self, HeaderName, HeaderValue},
     web,
 };
-use fanfare_domain::{Refusal, plans};
+use fanfare_domain::Refusal;
 use fanfare_protocol::ErrorCode;
 
-use crate::{
-    hub::Hub,
-    sockets,
-    wire::{self, Bounds},
-};
+use crate::{Unconnected, hub::Hub, sockets, wire};
 
-/// The most bytes of a message from a client: a message of the largest plan with room for its envelope.
-const MESSAGE_BYTES: usize = plans::BATCH_BYTES;
 /// The outbox of a socket that has not connected yet.
 const OUTBOX_BYTES: usize = 64 * 1024;
 /// The id of a request, which the server gives it before it comes here.
@@ -33,10 +27,13 @@ async fn connect(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     if hub.gateway().is_draining() {
         return refuse(&request, &Refusal::plain(ErrorCode::Draining));
     }
-    let bounds = Bounds { message_bytes: MESSAGE_BYTES, outbox_bytes: OUTBOX_BYTES };
-    match wire::open(&request, payload, bounds).await {
+    let Some(unconnected) = Unconnected::new(hub.gateway()) else {
+        let why = "too many sockets wait for their `connect`";
+        return refuse(&request, &Refusal::new(ErrorCode::Unavailable, why).retry_after(Duration::from_secs(1)));
+    };
+    match wire::open(&request, payload, OUTBOX_BYTES).await {
         Ok((response, inbound, outbox)) => {
-            sockets::start(Rc::clone(hub), inbound, outbox, bearer(&request));
+            sockets::start(Rc::clone(hub), inbound, outbox, bearer(&request), unconnected);
             response
         }
         Err(error) => {
@@ -68,5 +65,9 @@ pub(crate) fn refuse(request: &HttpRequest, refusal: &Refusal) -> HttpResponse {
     let id = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
     let problem = fanfare_protocol::errors::Problem::new(refusal.code, &refusal.message).of_request(id);
     let status = actix_web::http::StatusCode::from_u16(refusal.code.row().status).unwrap_or_default();
-    HttpResponse::build(status).content_type("application/problem+json").body(problem.to_json())
+    let mut answer = HttpResponse::build(status);
+    if let Some(wait) = refusal.retry_after {
+        answer.insert_header((header::RETRY_AFTER, wait.as_secs().max(1)));
+    }
+    answer.content_type("application/problem+json").body(problem.to_json())
 }

@@ -10,16 +10,16 @@ use fanfare_protocol::{
 
 use crate::{
     accept,
-    wire::{self, Bounds, Listener, Outbox},
+    wire::{self, Listener, Outbox},
 };
 
 /// Room for the largest messages of test suites.
-const BOUNDS: Bounds = Bounds { message_bytes: 64 * 1024 * 1024, outbox_bytes: 64 * 1024 * 1024 };
+const MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Echo every message.
 #[get("/test/echo")]
 pub(crate) async fn echo(request: HttpRequest, payload: web::Payload) -> HttpResponse {
-    match wire::open(&request, payload, BOUNDS).await {
+    match wire::open(&request, payload, MESSAGE_BYTES).await {
         Ok((response, inbound, outbox)) => {
             actix_rt::spawn(async move {
                 let mut echo = Echo(outbox.clone());
@@ -43,6 +43,10 @@ impl Echo {
 }
 
 impl Listener for Echo {
+    fn message_bytes(&self) -> usize {
+        MESSAGE_BYTES
+    }
+
     async fn text(&mut self, text: String) {
         self.send(text_frame(text.as_bytes())).await;
     }

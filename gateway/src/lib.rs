@@ -66,6 +66,7 @@ struct Shared {
     config: GatewayConfig,
     ports: GatewayPorts,
     sockets: AtomicUsize,
+    unconnected: AtomicUsize,
     socket_closed: Notify,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
@@ -73,6 +74,8 @@ struct Shared {
 
 /// How long a drain waits for sockets to close.
 const DRAIN_WAIT: Duration = Duration::from_secs(3);
+/// Sockets that may wait for their `connect` at a time: nobody vouches for them yet.
+const MAX_UNCONNECTED: usize = 5_000;
 /// How long the kernel keeps a connection whose peer takes nothing.
 const UNSENT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -83,6 +86,7 @@ impl Gateway {
             config,
             ports,
             sockets: AtomicUsize::new(0),
+            unconnected: AtomicUsize::new(0),
             socket_closed: Notify::new(),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
@@ -151,6 +155,23 @@ impl Drop for SocketCount {
         if self.0.shared.sockets.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.shared.socket_closed.notify_waiters();
         }
+    }
+}
+
+/// A socket's entry among those that have not connected, taken out when dropped.
+struct Unconnected(Gateway);
+
+impl Unconnected {
+    /// `None` if as many wait as may.
+    fn new(gateway: &Gateway) -> Option<Self> {
+        let entry = Self(gateway.clone());
+        (gateway.shared.unconnected.fetch_add(1, Ordering::SeqCst) < MAX_UNCONNECTED).then_some(entry)
+    }
+}
+
+impl Drop for Unconnected {
+    fn drop(&mut self) {
+        self.0.shared.unconnected.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -97,7 +97,9 @@ error_codes! {
     EpochChanged "epoch_changed" 409 None, Backoff, "The channel's history was replaced", "Load the current state, then subscribe without `since`.";
     MessageTooLarge "message_too_large" 413 None, Never, "The message is larger than the app allows", "Send less data, or send a reference to it.";
     BodyTooLarge "body_too_large" 413 None, Never, "The request body is too large", "Split the request.";
+    RequestTimeout "request_timeout" 408 None, Backoff, "The request body did not arrive in time", "Send the body without pauses.";
     ChannelLimit "channel_limit" 409 None, Never, "The connection has as many channels as its plan allows", "Unsubscribe from a channel, open a second connection, or raise the plan.";
+    PlanLimit "plan_limit" 409 None, Never, "The plan does not allow more of these", "Remove some, or raise the plan.";
     ConnectionLimit "connection_limit" 429 Some(4120), Backoff, "The app has as many connections as its plan allows", "Come back later, or raise the plan.";
     RateLimited "rate_limited" 429 Some(4121), Backoff, "Too many requests", "Wait as long as `Retry-After` or `retry_after_ms` says.";
     SlowConsumer "slow_consumer" 429 Some(4122), Backoff, "The connection reads more slowly than messages arrive", "Resume from the last serial received; read faster or subscribe to less.";

@@ -79,7 +79,7 @@ name!(
     ClientName, check_client
 );
 name!(
-    /// An event name: 0–200 bytes of UTF-8.
+    /// An event name: 0–200 bytes of UTF-8 without control characters.
     EventName, check_event
 );
 name!(
@@ -128,6 +128,9 @@ fn check_event(text: &str) -> Result<(), BadName> {
     if text.len() > 200 {
         return Err(BadName::new("name", format!("has {} bytes; 0 to 200 are allowed", text.len())));
     }
+    if text.chars().any(char::is_control) {
+        return Err(BadName::new("name", "has a control character"));
+    }
     Ok(())
 }
 
@@ -167,9 +170,12 @@ mod tests {
     }
 
     #[test]
-    fn clients_have_no_control_characters() {
-        assert!(ClientName::parse("ann å 🙂").is_ok());
-        assert!(ClientName::parse("a\u{7}").is_err());
+    fn clients_and_events_have_no_control_characters() {
+        assert!(ClientName::parse("ann å 🙂").is_ok() && EventName::parse("ann å 🙂").is_ok());
+        for bad in ["a\u{7}", "\0", "a\nb", "\u{7f}", "\u{85}"] {
+            assert!(ClientName::parse(bad).is_err() && EventName::parse(bad).is_err(), "{bad:?}");
+        }
         assert!(ClientName::parse(&"x".repeat(129)).is_err());
+        assert!(EventName::parse("").is_ok() && EventName::parse(&"x".repeat(201)).is_err());
     }
 }

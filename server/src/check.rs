@@ -78,16 +78,8 @@ async fn stores(config: &Config) -> Vec<Finding> {
         Err(problem) => return vec![("data folder", Err(problem))],
     };
     let mut findings = vec![("data folder", Ok(format!("{shown} can be locked and written")))];
-    if config.master_key.is_none() && !data_dir.master_key().exists() {
-        if data_dir.database().exists() {
-            let problem = Problem::new(
-                format!("{} is gone, and the database was made with it", data_dir.master_key().display()),
-                "Restore it from a backup, or give it as `master_key` (FANFARE_MASTER_KEY).",
-            );
-            findings.push(("master key", Err(problem)));
-        } else {
-            findings.push(("master key", Ok("none yet; `serve` makes one".to_owned())));
-        }
+    if config.master_key.is_none() && !data_dir.master_key().exists() && !data_dir.database().exists() {
+        findings.push(("master key", Ok("none yet; `serve` makes one".to_owned())));
         return findings;
     }
     match compose::sealer(config, &data_dir) {

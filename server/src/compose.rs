@@ -16,7 +16,7 @@ use fanfare_infra::{
 };
 use secrecy::SecretString;
 
-use crate::{config::Config, problem::Problem};
+use crate::{appends::Appends, config::Config, problem::Problem};
 
 /// Everything that one process runs, before it listens.
 pub struct Node {
@@ -26,6 +26,8 @@ pub struct Node {
     pub store: SqlStore,
     /// The store as the log of messages.
     pub log: Arc<dyn MessageLog>,
+    /// Whether the log stores what it is given.
+    pub appends: Appends,
     /// Publishes on their way to the log.
     pub queue: MemoryQueue,
     /// Messages on their way to the gateway.
@@ -56,7 +58,8 @@ pub async fn compose(config: &Config) -> Result<Node, Problem> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let bus: Arc<dyn Bus> = Arc::new(MemoryBus::default());
     let queue = MemoryQueue::default();
-    let log = store.message_log();
+    let appends = Appends::default();
+    let log = appends.watch(store.message_log());
     let limits: Arc<dyn AppLimits> = Arc::new(GovernorLimits::default());
     let accounts: Arc<dyn Accounts> = Arc::new(store.clone());
     let apps: Arc<dyn Apps> = Arc::new(store.clone());
@@ -72,7 +75,7 @@ pub async fn compose(config: &Config) -> Result<Node, Problem> {
         publisher: publisher.clone(),
         log: log.clone(),
         bus: bus.clone(),
-        limits,
+        limits: limits.clone(),
         directory: directory.clone(),
         clock: clock.clone(),
     };
@@ -84,6 +87,7 @@ pub async fn compose(config: &Config) -> Result<Node, Problem> {
         log: log.clone(),
         directory,
         bus: bus.clone(),
+        limits,
         publisher,
         authenticator,
         plans,
@@ -91,7 +95,7 @@ pub async fn compose(config: &Config) -> Result<Node, Problem> {
     };
     let services = Services::new(ports, config.api.clone());
     let gateway = Gateway::new(config.gateway(), gateway_ports);
-    Ok(Node { data_dir, store, log, queue, bus, clock, services, gateway })
+    Ok(Node { data_dir, store, log, appends, queue, bus, clock, services, gateway })
 }
 
 /// Locks the data folder, making it where it is not there.
@@ -104,12 +108,19 @@ pub fn lock(path: &Path) -> Result<DataDir, Problem> {
     })
 }
 
-/// The sealer under the configured master key, or under the data folder's own.
+/// The sealer under the configured master key, or under the data folder's own, which is made only where there is no database yet.
 pub fn sealer(config: &Config, data_dir: &DataDir) -> Result<Sealer, Problem> {
+    let key = data_dir.master_key();
+    if config.master_key.is_none() && data_dir.database().exists() && !key.exists() {
+        return Err(Problem::new(
+            format!("{} is gone, and the database was made with a master key", key.display()),
+            "Restore it from a backup, or give the key as `master_key` (FANFARE_MASTER_KEY). Nothing else can read what it encrypted.",
+        ));
+    }
     let read = |text: &SecretString| MasterKey::from_hex(text);
     let current = match &config.master_key {
         Some(text) => read(text),
-        None => MasterKey::load_or_create(&data_dir.master_key()),
+        None => MasterKey::load_or_create(&key),
     };
     let old = config.master_key_old.as_ref().map(read).transpose();
     match (current, old) {

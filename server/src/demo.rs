@@ -2,9 +2,9 @@
 
 use std::{
     fmt::Write as _,
-    fs::{self, OpenOptions},
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt,
+    fs::{self, OpenOptions, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -75,12 +75,12 @@ async fn kept(store: &SqlStore, file: &Path) -> Result<Option<SecretString>, Pro
 async fn make(store: &SqlStore, plan: &str, now: Timestamp) -> Result<(SecretString, Account), Problem> {
     let (tenant, account) = sign_up(store, plan, now).await?;
     let app = App::new(tenant.id, "demo".to_owned(), now);
-    Apps::insert(store, &app).await.map_err(|error| failed(&error))?;
+    Apps::insert(store, &app, u32::MAX).await.map_err(|error| failed(&error))?;
     let key = Key::mint(app.id.clone(), "demo".to_owned(), Capability::everything(), None, now);
-    Keys::insert(store, &key).await.map_err(|error| failed(&error))?;
+    Keys::insert(store, &key, u32::MAX).await.map_err(|error| failed(&error))?;
     let namespace = Namespace::parse("demo").expect("`demo` is a namespace");
     let rule = Rule { public: true, ..Rule::default() };
-    store.put(&app.id, &namespace, &rule).await.map_err(|error| failed(&error))?;
+    store.put(&app.id, &namespace, &rule, u32::MAX).await.map_err(|error| failed(&error))?;
     let shown = SecretString::from(format!("{}.{}", key.id, key.secret.expose_secret()));
     Ok((shown, account))
 }
@@ -105,16 +105,18 @@ async fn sign_up(store: &SqlStore, plan: &str, now: Timestamp) -> Result<(Tenant
 }
 
 fn keep(file: &Path, key: &SecretString) -> Result<(), Problem> {
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(file)
-        .and_then(|mut file| writeln!(file, "{}", key.expose_secret()));
-    written.map_err(|error| {
+    write(file, key).map_err(|error| {
         Problem::new(format!("{} cannot be written: {error}", file.display()), "Make the data folder writable.")
     })
+}
+
+/// A file that was there before does not lend its mode: the new one takes its place.
+fn write(file: &Path, key: &SecretString) -> io::Result<()> {
+    let unfinished = file.with_extension("new");
+    let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    new.set_permissions(Permissions::from_mode(0o600))?;
+    writeln!(new, "{}", key.expose_secret())?;
+    fs::rename(&unfinished, file)
 }
 
 fn failed(error: &fanfare_domain::StoreError) -> Problem {
@@ -160,4 +162,23 @@ fn command() -> String {
 
 fn canonical(path: PathBuf) -> Option<PathBuf> {
     path.canonicalize().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_its_owners_alone_also_where_another_file_was_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(FILE);
+        for old in [file.clone(), file.with_extension("new")] {
+            fs::write(&old, "old and of some length").unwrap();
+            fs::set_permissions(&old, Permissions::from_mode(0o644)).unwrap();
+        }
+        keep(&file, &SecretString::from("fk_a.fs_b".to_owned())).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "fk_a.fs_b\n");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 }

@@ -100,7 +100,7 @@ Names with a dot belong to a section: `api.signup` is `signup` in `[api]`.
 const PLANS: &str = r#"
 ## Plans
 
-A plan is a named set of limits for each app of a tenant. `default` and `unlimited` are built in; `[plans.NAME]` in the file adds a plan, or replaces one.
+A plan is a named set of limits for a tenant and each of its apps. `default` and `unlimited` are built in; `[plans.NAME]` in the file adds a plan, or replaces one.
 A limit that a plan leaves out is that of `default`.
 
 "#;
@@ -146,11 +146,15 @@ pub fn configuration() -> String {
 pub const LIMITS: &[(&str, &str)] = &[
     ("connections", "Open connections of an app."),
     ("publishes_per_s", "Messages an app may publish each second, averaged over a second."),
+    ("history_reads_per_s", "Pages of history an app may read each second, over REST and sockets together."),
     ("message_bytes", "The largest `data` of a message, in bytes."),
     ("channels_per_connection", "Channels that one connection may subscribe to."),
     ("requests_per_s", "Requests that one connection may send each second."),
     ("outbox_bytes", "Bytes that wait for one connection before it is closed as a slow consumer."),
     ("retention_s", "The longest retention that a rule may ask for, in seconds."),
+    ("apps", "Apps of a tenant."),
+    ("keys", "API keys of an app."),
+    ("rules", "Rules of an app; one may always be replaced."),
 ];
 
 fn line(page: &mut String, cells: &[&str]) {

@@ -2,7 +2,7 @@
 
 use std::{io, net::TcpListener, time::Duration};
 
-use crate::{compose::Node, lingering::Lingering};
+use crate::{compose::Node, idling::Idling, lingering::Lingering};
 use actix_http::{HttpService, KeepAlive, error::DispatchError};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::{
@@ -14,17 +14,20 @@ use actix_web::{
 
 /// How long an idle HTTP connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How much longer nothing may move on any connection than what is known to be idle may last.
+const MARGIN: Duration = Duration::from_secs(15);
 /// How long requests that are being answered may take once the process is asked to end, in seconds.
 const FINISH_S: u64 = 1;
 /// Connections that one thread may hold; the limit of open files is the one that counts.
 const MANY: usize = 1 << 20;
 
-/// Serves a node on a listener.
+/// Serves a node on a listener; an open socket may be silent for `silence`.
 ///
 /// # Errors
 /// The listener cannot be served.
-pub fn serve(node: &Node, listener: TcpListener, threads: usize) -> io::Result<Server> {
+pub fn serve(node: &Node, listener: TcpListener, threads: usize, silence: Duration) -> io::Result<Server> {
     let (gateway, services) = (node.gateway.clone(), node.services.clone());
+    let idle = KEEP_ALIVE.max(silence) + MARGIN;
     let builder = Server::build();
     let signal = builder.graceful_shutdown_signal();
     let http = move || {
@@ -43,10 +46,10 @@ pub fn serve(node: &Node, listener: TcpListener, threads: usize) -> io::Result<S
             // Connections linger by themselves, with their end told.
             .client_disconnect_timeout(Duration::ZERO)
             .h1(map_config(app, |()| AppConfig::default()));
-        fn_service(|stream: TcpStream| async move {
+        fn_service(move |stream: TcpStream| async move {
             let peer = stream.peer_addr().ok();
             fanfare_gateway::tune(&stream);
-            Ok::<_, DispatchError>((Lingering::new(stream), peer))
+            Ok::<_, DispatchError>((Lingering::new(Idling::new(stream, idle)), peer))
         })
         .and_then(http)
     };

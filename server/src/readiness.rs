@@ -13,16 +13,17 @@ use fanfare_domain::{
     bus::{Broadcast, Bus},
     ids::TenantId,
 };
+use fanfare_infra::sql::SqlStore;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
-use crate::problem::Problem;
+use crate::{appends::Appends, problem::Problem};
 
 /// How often a beat is sent over the bus.
 const BEAT: Duration = Duration::from_secs(1);
 /// A beat older than this means that messages do not arrive.
 const STALE: Duration = Duration::from_secs(3);
-/// How long a read of the database may take.
+/// How long the database may take to read, and to write.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What `/readyz` answers.
@@ -37,9 +38,9 @@ pub struct Report {
 /// Each dependency, named.
 #[derive(Debug, Serialize)]
 pub struct Checks {
-    /// A read of the database.
+    /// A read of the database, and a write.
     pub database: Check,
-    /// The worker that takes publishes from the queue to the log and the bus.
+    /// The worker that takes publishes from the queue to the log and the bus, and whether the log stored the last ones.
     pub queue: Check,
     /// This process's own beat, back from the bus.
     pub bus: Check,
@@ -65,7 +66,8 @@ impl Check {
 
 /// Watches what readiness depends on.
 pub struct Readiness {
-    accounts: Arc<dyn Accounts>,
+    store: SqlStore,
+    appends: Appends,
     beat: Mutex<Option<Instant>>,
     beaten: Notify,
     delivering: AtomicBool,
@@ -74,9 +76,10 @@ pub struct Readiness {
 
 impl Readiness {
     /// Nothing is ready until a first beat has come back.
-    pub fn new(accounts: Arc<dyn Accounts>) -> Arc<Self> {
+    pub fn new(store: SqlStore, appends: Appends) -> Arc<Self> {
         Arc::new(Self {
-            accounts,
+            store,
+            appends,
             beat: Mutex::new(None),
             beaten: Notify::new(),
             delivering: AtomicBool::new(false),
@@ -129,7 +132,7 @@ impl Readiness {
     pub async fn report(&self) -> Report {
         let checks = Checks {
             database: Check::of(self.database().await),
-            queue: Check::of(self.delivering.load(Ordering::SeqCst).then_some(()).ok_or("the worker does not run")),
+            queue: Check::of(self.queue()),
             bus: Check::of(match self.last_beat() {
                 Some(beat) if beat.elapsed() < STALE => Ok(()),
                 Some(_) => Err("beats do not come back"),
@@ -145,11 +148,26 @@ impl Readiness {
 
     async fn database(&self) -> Result<(), &'static str> {
         let nobody = TenantId::generate();
-        match tokio::time::timeout(PATIENCE, self.accounts.tenant(&nobody)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err("a read failed"),
-            Err(_) => Err("a read took too long"),
+        match tokio::time::timeout(PATIENCE, self.store.tenant(&nobody)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return Err("a read failed"),
+            Err(_) => return Err("a read took too long"),
         }
+        match tokio::time::timeout(PATIENCE, self.store.probe_writing()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err("a write failed"),
+            Err(_) => Err("a write took too long"),
+        }
+    }
+
+    fn queue(&self) -> Result<(), &'static str> {
+        if !self.delivering.load(Ordering::SeqCst) {
+            return Err("the worker does not run");
+        }
+        if self.appends.fail(Instant::now()) {
+            return Err("the last publishes could not be stored");
+        }
+        Ok(())
     }
 
     fn note_beat(&self) {

@@ -96,13 +96,16 @@ async fn serve(
     warn_of_clear_text(config);
 
     let (stop, stopped) = watch::channel(false);
-    let readiness = Readiness::new(Arc::new(node.store.clone()));
+    let readiness = Readiness::new(node.store.clone(), node.appends.clone());
     let mut worker = start_worker(node, engine, stopped.clone());
     readiness.delivering(true);
     let mut beats = rt::spawn(readiness.clone().beat(node.bus.clone(), stopped.clone()));
     rt::spawn(keep_up(metrics.clone(), stopped));
     let ops_server = ops_server(ops_listener, readiness.clone(), metrics)?;
-    let server = public::serve(node, listener, config.worker_threads()).map_err(|error| cannot_serve(&error))?;
+    let heartbeat = &config.gateway.connection;
+    let silence = heartbeat.ping_interval + heartbeat.pong_timeout;
+    let server =
+        public::serve(node, listener, config.worker_threads(), silence).map_err(|error| cannot_serve(&error))?;
     let (ops_handle, handle) = (ops_server.handle(), server.handle());
     let (mut ops_server, mut server) = (rt::spawn(ops_server), rt::spawn(server));
     let ending = ending()?;

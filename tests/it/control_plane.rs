@@ -87,6 +87,23 @@ async fn apps_are_made_listed_changed_and_removed() {
 }
 
 #[tokio::test]
+async fn changes_of_other_things_at_the_same_time_do_not_enable_an_app() {
+    let (_server, tenant) = start().await;
+    let app = format!("/v1/apps/{}", tenant.app);
+    let change = async |patch: Value| {
+        let changed = tenant.control(Method::PATCH, &app, patch).await;
+        changed.expect(StatusCode::OK);
+    };
+    for _ in 0..10 {
+        change(json!({"enabled": true})).await;
+        let disable = change(json!({"enabled": false}));
+        tokio::join!(change(json!({"name": "a"})), disable, change(json!({"name": "b"})), change(json!({"name": "c"})));
+        let now = tenant.control(Method::GET, &app, Value::Null).await.expect(StatusCode::OK);
+        assert_eq!(now["enabled"], false);
+    }
+}
+
+#[tokio::test]
 async fn lists_are_paged_without_a_double_or_a_hole() {
     let (_server, tenant) = start().await;
     let apps = format!("/v1/tenants/{}/apps", tenant.tenant);

@@ -210,20 +210,79 @@ async fn logins_are_limited_by_address() {
     tenant.is_served().await;
 }
 
+/// Guesses the password of a tenant's account wrongly.
+async fn guess(tenant: &Tenant, address: &str) {
+    log_in(tenant, &tenant.email, "a wrong guess", address).await.expect_problem(401, "bad_credentials");
+}
+
 #[actix_web::test]
-async fn tries_of_a_password_are_limited_by_account_wherever_they_come_from() {
-    // The sign-up is one of the tries.
+async fn wrong_passwords_shut_out_where_they_come_from_and_nobody_else() {
     let server = with_api("password_tries_per_minute = 3").await;
     let (tenant, other) = (Tenant::sign_up(&server).await, Tenant::sign_up(&server).await);
     let shouted = format!(" {} ", tenant.email.to_uppercase());
-    for (email, address) in [(&tenant.email, "192.0.2.1"), (&shouted, "192.0.2.2")] {
-        log_in(&tenant, email, "a wrong guess", address).await.expect_problem(401, "bad_credentials");
-    }
-    let refused = log_in(&tenant, &tenant.email, PASSWORD, "192.0.2.3").await;
+    log_in(&tenant, &shouted, "a wrong guess", "192.0.2.1").await.expect_problem(401, "bad_credentials");
+    guess(&tenant, "192.0.2.1").await;
+    guess(&tenant, "192.0.2.1").await;
+    let refused = log_in(&tenant, &tenant.email, PASSWORD, "192.0.2.1").await;
     assert!(expect_limited(refused, "\"passwords\";q=3;w=60") <= 20);
-    let change = json!({"current_password": "a wrong guess", "new_password": "another password"});
-    expect_limited(tenant.control(Method::POST, "/v1/me/password", change).await, "\"passwords\";q=3;w=60");
+    assert_eq!(log_in(&tenant, &tenant.email, PASSWORD, "192.0.2.2").await.status, 200);
     assert_eq!(log_in(&other, &other.email, PASSWORD, "192.0.2.1").await.status, 200);
+    tenant.is_served().await;
+}
+
+#[actix_web::test]
+async fn wrong_passwords_of_an_account_are_limited_wherever_they_come_from() {
+    let server = with_api("password_tries_per_minute = 1").await;
+    let (tenant, other) = (Tenant::sign_up(&server).await, Tenant::sign_up(&server).await);
+    for host in 1..=10 {
+        guess(&tenant, &format!("192.0.2.{host}")).await;
+    }
+    let refused = log_in(&tenant, &tenant.email, PASSWORD, "192.0.2.11").await;
+    assert!(expect_limited(refused, "\"accounts\";q=10;w=60") <= 6);
+    assert_eq!(log_in(&other, &other.email, PASSWORD, "192.0.2.11").await.status, 200);
+    tenant.is_served().await;
+}
+
+#[actix_web::test]
+async fn sign_ups_log_ins_and_changes_of_the_password_do_not_lock_an_account() {
+    let server = with_api("password_tries_per_minute = 2").await;
+    let tenant = Tenant::sign_up(&server).await;
+    let taken = json!({"email": tenant.email, "password": PASSWORD, "tenant": "Acme"});
+    let sign_up = || tenant.request(Method::POST, "/v1/signup").json(&taken);
+    Answer::of(sign_up()).await.expect_problem(409, "email_taken");
+    expect_limited(Answer::of(sign_up()).await, "\"passwords\";q=2;w=60");
+    let change = json!({"current_password": "a wrong guess", "new_password": "another password"});
+    let change = async || tenant.control(Method::POST, "/v1/me/password", change.clone()).await;
+    change().await.expect_problem(401, "bad_credentials");
+    change().await.expect_problem(401, "bad_credentials");
+    expect_limited(change().await, "\"passwords\";q=2;w=60");
+    for _ in 0..25 {
+        assert_eq!(log_in(&tenant, &tenant.email, PASSWORD, "192.0.2.1").await.status, 200);
+    }
+    tenant.is_served().await;
+}
+
+#[actix_web::test]
+async fn a_plan_bounds_how_many_apps_keys_and_rules_there_are() {
+    let server = with_plan("apps = 2\nkeys = 2\nrules = 2").await;
+    let (tenant, other) = (Tenant::sign_up(&server).await, Tenant::sign_up(&server).await);
+    let apps = format!("/v1/tenants/{}/apps", tenant.tenant);
+    let keys = format!("/v1/apps/{}/keys", tenant.app);
+    for path in [&apps, &keys] {
+        let add = async || tenant.control(Method::POST, path, json!({"name": "another"})).await;
+        let second = add().await.expect(StatusCode::CREATED);
+        add().await.expect_problem(409, "plan_limit");
+        let gone = if path == &apps { "/v1/apps".to_owned() } else { keys.clone() };
+        let gone = format!("{gone}/{}", second["id"].as_str().expect("an id"));
+        tenant.control(Method::DELETE, &gone, Value::Null).await.expect(StatusCode::NO_CONTENT);
+        add().await.expect(StatusCode::CREATED);
+    }
+    for namespace in ["one", "two", "one"] {
+        tenant.rule(namespace, json!({})).await;
+    }
+    let third = format!("/v1/apps/{}/rules/three", tenant.app);
+    tenant.control(Method::PUT, &third, json!({})).await.expect_problem(409, "plan_limit");
+    other.rule("three", json!({})).await;
     tenant.is_served().await;
 }
 
@@ -263,7 +322,7 @@ async fn the_control_plane_is_limited_by_address_and_the_data_plane_is_not_touch
 
 #[actix_web::test]
 async fn reads_of_history_are_limited_by_app() {
-    let server = with_api("history_reads_per_s = 1").await;
+    let server = with_plan("history_reads_per_s = 1").await;
     let (greedy, modest) = (Tenant::sign_up(&server).await, Tenant::sign_up(&server).await);
     greedy.publish("a", json!(1)).await;
     let refused = loop {

@@ -18,6 +18,7 @@ mod logs;
 mod openapi;
 mod operations;
 mod order;
+mod pipelining;
 mod publish_limits;
 mod publishing;
 mod retention;

@@ -1,5 +1,6 @@
 //! The operations listener: alive, ready, and the metrics, apart from the public.
 
+use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use fanfare_domain::metrics::{Kind, Metric};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -46,6 +47,29 @@ async fn a_server_that_listens_is_alive_and_ready() {
         assert_eq!(checks[name]["ok"], true, "{name}: {}", ready.text);
     }
     assert_eq!(ready.headers["cache-control"], "no-store");
+}
+
+#[actix_web::test]
+async fn a_server_that_cannot_store_is_not_ready_until_it_can() {
+    let server = Server::start(Options::default()).await;
+    let tenant = Tenant::sign_up(&server).await;
+    let file = server.data_dir().join("fanfare.db");
+    let mut other = SqliteConnection::establish(file.to_str().expect("a path in UTF-8")).expect("the database opens");
+    other.batch_execute("begin immediate").expect("nobody writes");
+    let path = "/v1/channels/a/messages";
+    tenant.data(Method::POST, path, json!({"data": 1})).await.expect_problem(503, "unconfirmed");
+    let report = get(server.ops_url(), "/readyz").await;
+    let problem = |report: &Answer, check: &str| report.body["checks"][check]["problem"].clone();
+    assert_eq!((report.status, problem(&report, "database")), (503, json!("a write took too long")), "{}", report.text);
+    assert_eq!(problem(&report, "queue"), "the last publishes could not be stored", "{}", report.text);
+
+    drop(other);
+    let report = get(server.ops_url(), "/readyz").await;
+    assert_eq!((report.status, problem(&report, "database")), (503, Value::Null), "{}", report.text);
+    assert_eq!(problem(&report, "queue"), "the last publishes could not be stored", "{}", report.text);
+    tenant.publish("a", json!(2)).await;
+    let report = get(server.ops_url(), "/readyz").await;
+    assert_eq!((report.status, &report.body["ready"]), (200, &json!(true)), "{}", report.text);
 }
 
 #[actix_web::test]

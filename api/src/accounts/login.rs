@@ -12,6 +12,7 @@ use super::{TenantView, UserView, account};
 use crate::{
     answers::{Answer, Emptied},
     extract::{Body, SignedIn, Stranger, Then, Valid, set_cookie, take_cookie},
+    limits::Try,
     openapi::refusals::{ANY, BODY, CHANGE, SESSION, refusals},
     problems::ApiError,
     services::Services,
@@ -67,13 +68,18 @@ pub(crate) async fn log_in(
 ) -> Result<Answer<LoggedIn>, ApiError> {
     let Then(stranger, Valid(credentials)) = input;
     services.gates.logins.admit(&request, stranger.address)?;
-    services.gates.passwords.admit(&request, account(&credentials.email))?;
     let user = match Email::parse(&credentials.email) {
         Ok(email) => services.ports.accounts.user_by_email(&email).await?,
         Err(_) => None,
     };
+    let account = account(&credentials.email);
+    let attempt = Try::begin(&services.gates, &request, &account, stranger.address)?;
     let hash = user.as_ref().map(|user| user.password_hash.clone());
-    let matches = services.passwords.verify(SecretString::from(credentials.password), hash).await?;
+    let matches = services.passwords.verify(SecretString::from(credentials.password), hash).await;
+    if !matches!(matches, Ok(false)) {
+        attempt.give_back();
+    }
+    let matches = matches?;
     let user = user.filter(|_| matches).ok_or_else(|| ApiError::plain(ErrorCode::BadCredentials))?;
 
     let now = services.now();

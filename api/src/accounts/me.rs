@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 use utoipa::ToSchema;
 
-use super::{SessionView, TenantView, UserView, account, new_password};
+use super::{SessionView, TenantView, UserView, new_password};
 use crate::{
     answers::{Answer, Done},
     extract::{Body, SignedIn, Then, Valid},
@@ -84,7 +84,7 @@ pub(crate) async fn change_password(
     services: Data<Services>,
 ) -> Result<Done, ApiError> {
     let Then(SignedIn { user, session }, Valid(body)) = input;
-    services.gates.passwords.admit(&request, account(user.email.as_str()))?;
+    services.gates.passwords.admit(&request, ("change", user.id.as_str()))?;
     let wanted = new_password("/new_password", body.new_password)?;
     if !services.passwords.verify(SecretString::from(body.current_password), Some(user.password_hash)).await? {
         return Err(ApiError::new(ErrorCode::BadCredentials, "the current password is wrong"));

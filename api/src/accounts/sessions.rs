@@ -48,7 +48,7 @@ refusals!(ListSessionsRefusals: SESSION, ANY);
 
 /// List your sessions
 ///
-/// The live ones, newest first; the whole list at once.
+/// The live ones, newest first: the newest 100 at most.
 #[utoipa::path(
     tag = "accounts",
     responses(

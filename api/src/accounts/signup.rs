@@ -76,7 +76,7 @@ pub(crate) async fn sign_up(
     }
     services.gates.signups.admit(&request, stranger.address)?;
     let email = Email::parse(&new.email).map_err(|bad| ApiError::field("/email", bad.to_string()))?;
-    services.gates.passwords.admit(&request, account(email.as_str()))?;
+    services.gates.passwords.admit(&request, ("sign-up", account(email.as_str())))?;
     let password = new_password("/password", new.password)?;
     let name = tenants::label("/tenant", &new.tenant)?;
     let password_hash = services.passwords.hash(password).await?;

@@ -1,10 +1,13 @@
 //! Bodies: JSON of a bounded size, of the right type, and nothing else.
 
+use std::time::Duration;
+
 use actix_web::{
     FromRequest, HttpRequest,
     dev::Payload,
     error::PayloadError,
     http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
+    rt::time::timeout,
 };
 use fanfare_protocol::ErrorCode;
 use futures::StreamExt;
@@ -12,6 +15,9 @@ use serde::de::DeserializeOwned;
 
 use super::{Extracting, parse};
 use crate::problems::ApiError;
+
+/// A body of which nothing comes for this long is given up.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// A type that a request's body may be.
 pub(crate) trait Body: DeserializeOwned + 'static {
@@ -97,7 +103,7 @@ async fn read(request: &HttpRequest, mut payload: Payload, most: usize) -> Resul
         return Err(too_large());
     }
     let mut body = Vec::with_capacity(declared);
-    while let Some(chunk) = payload.next().await {
+    while let Some(chunk) = timeout(PAUSE, payload.next()).await.map_err(|_| stalled())? {
         let chunk = chunk.map_err(broken)?;
         if body.len() + chunk.len() > most {
             return Err(too_large());
@@ -105,6 +111,10 @@ async fn read(request: &HttpRequest, mut payload: Payload, most: usize) -> Resul
         body.extend_from_slice(&chunk);
     }
     String::from_utf8(body).map_err(|_| ApiError::new(ErrorCode::Malformed, "the body is not UTF-8"))
+}
+
+fn stalled() -> ApiError {
+    ApiError::new(ErrorCode::RequestTimeout, format!("nothing of the body came for {} s", PAUSE.as_secs()))
 }
 
 fn broken(failure: PayloadError) -> ApiError {

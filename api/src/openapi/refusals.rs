@@ -16,7 +16,7 @@ pub(crate) const SESSION: &[ErrorCode] = &[Unauthorized, SessionExpired];
 /// Of changes by session.
 pub(crate) const CHANGE: &[ErrorCode] = &[ForeignOrigin, UnsupportedMediaType];
 /// Of operations with a body.
-pub(crate) const BODY: &[ErrorCode] = &[Malformed, UnsupportedMediaType, BodyTooLarge, InvalidBody];
+pub(crate) const BODY: &[ErrorCode] = &[Malformed, UnsupportedMediaType, BodyTooLarge, RequestTimeout, InvalidBody];
 /// Of operations that need an API key or a client token.
 pub(crate) const DATA: &[ErrorCode] = &[Unauthorized, BadKey, BadToken, TokenExpired, AppDisabled, Forbidden];
 

@@ -18,6 +18,9 @@ pub use roles::{Permission, Role};
 /// How long a login session lasts.
 pub const SESSION_LIFE: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);
 
+/// The most sessions that are listed at once.
+pub const LISTED_SESSIONS: u32 = 100;
+
 /// A customer: apps, keys and people belong to it.
 #[derive(Debug, Clone)]
 pub struct Tenant {
@@ -152,7 +155,7 @@ pub trait Accounts: Send + Sync {
     async fn begin_session(&self, session: &Session, now: Timestamp) -> Result<(), StoreError>;
     /// A live session by the hash of its token, with its user.
     async fn session(&self, token_hash: &str, now: Timestamp) -> Result<Option<(Session, User)>, StoreError>;
-    /// A user's live sessions, newest first.
+    /// A user's live sessions, newest first, at most [`LISTED_SESSIONS`].
     async fn sessions(&self, user: &UserId, now: Timestamp) -> Result<Vec<Session>, StoreError>;
     /// Ends a user's session; whether it was there.
     async fn end_session(&self, user: &UserId, session: &SessionId) -> Result<bool, StoreError>;

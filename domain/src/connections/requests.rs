@@ -8,7 +8,10 @@ use fanfare_protocol::{
     requests::{Connect, History, Incoming, Publish, Request, Unreadable},
 };
 
-use super::{Connection, Credential, Effect, Effects, MAX_WAITING, Open, Phase, tokens::TokenWatch};
+use super::{
+    Connection, Credential, Effect, Effects, MAX_WAITING, Open, Phase,
+    tokens::{TokenWatch, Verdict},
+};
 use crate::{
     Refusal, Timestamp,
     capabilities::Right,
@@ -70,7 +73,9 @@ impl Connection {
             }
             (Phase::Open(open), request) => {
                 // A tick may be late by a moment; an expired token is expired all the same.
-                open.token.tick(now, effects);
+                if open.token.tick(now, effects) == Verdict::Over {
+                    return self.refuse_and_close(id, &Refusal::plain(ErrorCode::TokenExpired), effects);
+                }
                 if let Err(refusal) = open.request(&self.id, id, request, effects) {
                     refuse(id, &refusal, effects);
                 }
@@ -106,7 +111,7 @@ impl Connection {
             Ok(grant) => grant,
             Err(refusal) => return self.refuse_and_close(id, &refusal, effects),
         };
-        let token = TokenWatch::new(grant.expires_at(), now);
+        let token = TokenWatch::new(grant.expires_at, now);
         let limits = &grant.profile.limits;
         let connected = Connected {
             connection: self.id.as_str().to_owned(),

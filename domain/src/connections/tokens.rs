@@ -93,7 +93,7 @@ impl Connection {
             Err(refusal) => return effects.push(Effect::Send(error_text(id, &refusal.to_wire()))),
         };
         let was_expired = open.token.is_expired();
-        open.token = TokenWatch::new(grant.expires_at(), now);
+        open.token = TokenWatch::new(grant.expires_at, now);
         open.grant = grant;
         let token_ttl_ms = open.token.ttl_ms(now).unwrap_or_default();
         effects.push(Effect::Send(ok_text(id, &TokenAccepted { token_ttl_ms })));

@@ -1,6 +1,6 @@
 //! From what a publisher asks for to a checked message.
 
-use fanfare_protocol::{ErrorCode, json, requests::Ack, requests::Headers};
+use fanfare_protocol::{ClientName, ErrorCode, json, requests::Ack, requests::Headers};
 use sha2::{Digest, Sha256};
 
 use super::{Accepted, NewPublish};
@@ -40,16 +40,18 @@ pub(super) fn draft(grant: &Grant, publish: NewPublish, ack: Ack, now: Timestamp
             return Err(Refusal::new(ErrorCode::Forbidden, "only an API key may publish on a client's behalf"));
         }
     };
-    let fingerprint = fingerprint(&publish, data.get());
+    let fingerprint = fingerprint(&publish, client.as_ref(), data.get());
+    let retention = profile.rule(&publish.channel).history.filter(|_| !publish.ephemeral);
     let id = match &publish.idempotency_key {
-        Some(key) => derived_id(grant, &publish, key),
-        None => MessageId::generate(),
+        Some(key) if retention.is_some() => derived_id(grant, &publish, key),
+        // What leaves no trace cannot be recognised: an ephemeral message is a new one each time.
+        _ => MessageId::generate(),
     };
     let keyed = publish.idempotency_key.is_some();
     let message = Message { id, time: now, name: publish.name, client, headers: publish.headers, data };
     let app = profile.app.id.clone();
-    match profile.rule(&publish.channel).history {
-        Some(retention) if !publish.ephemeral => Ok(Draft::Durable(Accepted {
+    match retention {
+        Some(retention) => Ok(Draft::Durable(Accepted {
             app,
             channel: publish.channel,
             message,
@@ -120,11 +122,12 @@ fn derived_id(grant: &Grant, publish: &NewPublish, key: &str) -> MessageId {
     MessageId::derived(&hash.finalize().into())
 }
 
-/// Covers name, headers and data.
-fn fingerprint(publish: &NewPublish, data: &str) -> [u8; 16] {
+/// Covers all that subscribers see: name, client, headers and data, each told apart from its absence.
+fn fingerprint(publish: &NewPublish, client: Option<&ClientName>, data: &str) -> [u8; 16] {
+    let seen =
+        serde_json::to_string(&(&publish.name, client, &publish.headers)).expect("names and headers are strings");
     let mut hash = Sha256::new();
-    let headers = serde_json::to_string(&publish.headers).expect("headers are strings");
-    for part in [publish.name.as_ref().map_or("", |name| name.as_str()), &headers, data] {
+    for part in [&seen, data] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }

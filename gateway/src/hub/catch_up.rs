@@ -54,6 +54,11 @@ async fn read_on(hub: Rc<Hub>, subscription: Rc<Subscription>) {
             subscription.outbox().room().await;
             continue;
         }
+        // The turn is kept until the page is in the outbox, so that a socket holds one page, however many channels it resumes.
+        let turn = subscription.outbox().backlog_turn().await;
+        if !wants_more(&subscription) || subscription.outbox().is_half_full() {
+            continue;
+        }
         let before = subscription.position();
         match hub.page_after(&channel.key, before).await {
             Ok(page) => {
@@ -65,9 +70,10 @@ async fn read_on(hub: Rc<Hub>, subscription: Rc<Subscription>) {
             Err(refusal) if refusal.code == ErrorCode::HistoryOff => say_gap(&subscription, channel.seen()),
             Err(_) => {}
         }
+        drop(turn);
         if subscription.position() > before {
             pause = FIRST_PAUSE;
-        } else if wants_more(&subscription) {
+        } else if wants_more(&subscription) && !is_complete(&subscription) {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -85,7 +91,7 @@ fn take_recent(subscription: &Subscription) {
     let mut delivered = 0;
     while !subscription.outbox().is_half_full() {
         let position = subscription.position();
-        let Some(frame) = subscription.channel().recent_after(position) else { break };
+        let Some(frame) = subscription.channel().recent_after(position, subscription.connection()) else { break };
         if !subscription.advance(position.next(), frame) {
             break;
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fanfare_domain::{Timestamp, messages::Envelope, metrics::Metric};
+use fanfare_domain::{Timestamp, ids::ConnectionId, messages::Envelope, metrics::Metric};
 use fanfare_protocol::{
     Serial,
     events::{Event, event_text},
@@ -32,11 +32,18 @@ pub(super) struct Channel {
     recent: RefCell<Recent>,
 }
 
+/// A message as the bus brought it.
+struct Heard {
+    serial: Serial,
+    frame: Bytes,
+    exclude: Option<ConnectionId>,
+}
+
 /// Frames without holes up to the last one heard, kept while somebody catches up.
 #[derive(Default)]
 struct Recent {
     wanted_by: usize,
-    frames: VecDeque<(Serial, Bytes)>,
+    frames: VecDeque<Heard>,
     bytes: usize,
 }
 
@@ -108,7 +115,7 @@ impl Channel {
         let serial = *serial;
         self.saw(serial);
         let frame = frames::message(&self.key.1, Some(serial), &envelope.message);
-        self.recent.borrow_mut().push(serial, &frame);
+        self.recent.borrow_mut().push(Heard { serial, frame: frame.clone(), exclude: envelope.exclude.clone() });
         let (mut behind, mut delivered) = (Vec::new(), 0);
         let mut skip = None;
         for subscription in self.subscribers.borrow().iter() {
@@ -157,29 +164,31 @@ impl Channel {
         }
     }
 
-    /// The frame after a position, if it was heard lately.
-    pub(super) fn recent_after(&self, position: Serial) -> Option<Bytes> {
+    /// The frame after a position as a connection is to see it, if it was heard lately.
+    pub(super) fn recent_after(&self, position: Serial, connection: &ConnectionId) -> Option<Bytes> {
         let recent = self.recent.borrow();
-        let first = recent.frames.front()?.0;
+        let first = recent.frames.front()?.serial;
         let at = position.next().0.checked_sub(first.0)?;
-        recent.frames.get(at as usize).map(|(_, frame)| frame.clone())
+        let heard = recent.frames.get(at as usize)?;
+        let excluded = heard.exclude.as_ref() == Some(connection);
+        Some(if excluded { self.skip(heard.serial) } else { heard.frame.clone() })
     }
 }
 
 impl Recent {
-    fn push(&mut self, serial: Serial, frame: &Bytes) {
+    fn push(&mut self, heard: Heard) {
         if self.wanted_by == 0 {
             return;
         }
-        if self.frames.back().is_some_and(|(last, _)| last.next() != serial) {
+        if self.frames.back().is_some_and(|last| last.serial.next() != heard.serial) {
             self.frames.clear();
             self.bytes = 0;
         }
-        self.bytes += frame.len();
-        self.frames.push_back((serial, frame.clone()));
+        self.bytes += heard.frame.len();
+        self.frames.push_back(heard);
         while self.bytes > RECENT_BYTES {
-            let Some((_, oldest)) = self.frames.pop_front() else { break };
-            self.bytes -= oldest.len();
+            let Some(oldest) = self.frames.pop_front() else { break };
+            self.bytes -= oldest.frame.len();
         }
     }
 }

@@ -5,10 +5,12 @@ use std::{cell::RefCell, collections::HashMap, future::Future, pin::Pin, rc::Rc}
 use bytes::Bytes;
 use fanfare_domain::{
     Refusal,
+    directory::AppProfile,
+    grants::Grant,
     history::{HistoryPage, PAGE_ITEMS, Visible},
     metrics::Metric,
 };
-use fanfare_protocol::{ErrorCode, Serial, requests::Range};
+use fanfare_protocol::{ChannelName, ErrorCode, Serial, requests::Range};
 use futures::{FutureExt, future::Shared};
 
 use super::{ChannelKey, Hub, frames};
@@ -46,6 +48,21 @@ impl Hub {
             outcome
         };
         read.boxed_local().shared()
+    }
+
+    /// Reads a page that a client asked for, which takes from its app's rate; resuming does not.
+    pub(crate) async fn history(
+        &self,
+        grant: &Grant,
+        channel: ChannelName,
+        range: Range,
+        limit: u32,
+    ) -> Result<HistoryPage, Refusal> {
+        let AppProfile { app, limits, .. } = grant.profile.as_ref();
+        let limits_left = self.gateway().ports().limits.history(&app.id, limits);
+        limits_left.map_err(|exceeded| exceeded.refusal("pages of history"))?;
+        Metric::HistoryReads.add_labelled("history", 1);
+        self.read(&(app.id.clone(), channel), range, limit, None).await
     }
 
     async fn read_frames(&self, channel: &ChannelKey, position: Serial) -> Outcome {

@@ -81,10 +81,13 @@ impl SocketActor {
 
     /// Takes note of what the connection is now.
     fn admit(&mut self, grant: Grant, permit: Box<dyn ConnectionPermit>) -> Grant {
-        self.permit = Some(permit);
+        // Its place is given back when the last byte has left, or never will.
+        self.outbox.keep(Box::new(permit));
+        self.unconnected = None;
         let limits = &grant.profile.limits;
         self.pace = Pace::new(NonZeroU32::new(limits.requests_per_s).unwrap_or(NonZeroU32::MIN));
         self.outbox.set_limit(limits.outbox_bytes as usize);
+        self.terms.admit(limits);
         self.hub.identify(&self.id, grant.profile.app.id.clone(), grant.key.clone());
         grant
     }
@@ -162,14 +165,14 @@ impl SocketActor {
         place: &Place,
         context: &mut SocketContext,
     ) {
-        let Some(grant) = self.connection.grant() else { return };
-        let (hub, key) = (Rc::clone(&self.hub), (grant.profile.app.id.clone(), channel.clone()));
-        fanfare_domain::metrics::Metric::HistoryReads.add_labelled("history", 1);
+        let Some(grant) = self.connection.grant().cloned() else { return };
+        let hub = Rc::clone(&self.hub);
         let (outbox, turn, place) = (self.outbox.clone(), Arc::clone(&self.page_turn), place.clone());
+        let name = channel.clone();
         let page = async move {
             let turn = turn.lock_owned().await;
             outbox.room_for_page().await;
-            (hub.read(&key, range, limit, None).await, turn)
+            (hub.history(&grant, name, range, limit).await, turn)
         };
         context.spawn(page.into_actor(self).map(move |(outcome, turn), actor, context| {
             actor.apply(Command::HistoryRead { id, channel, outcome }, &place, context);

@@ -7,7 +7,6 @@ use fanfare_domain::{
     Refusal, Timestamp,
     connections::{Command, Connection},
     ids::ConnectionId,
-    limits::ConnectionPermit,
     metrics::Metric,
 };
 use fanfare_protocol::{
@@ -15,11 +14,11 @@ use fanfare_protocol::{
     events::{Event, event_text},
     websocket::{close_frame, text_frame},
 };
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit};
 use tracing::{debug, info};
 
 use crate::{
-    SocketCount,
+    SocketCount, Unconnected,
     hub::{Hub, Subscription},
     wire::{self, Inbound, Outbox},
 };
@@ -29,10 +28,8 @@ mod pace;
 mod reader;
 
 use pace::Pace;
-use reader::Reader;
+use reader::{Reader, Terms};
 
-/// Requests of one connection that are worked on at once; nothing is read meanwhile.
-const REQUESTS_AT_ONCE: usize = 64;
 /// How long the client may take to answer our close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
@@ -73,17 +70,19 @@ pub(crate) struct SocketActor {
     pace: Pace,
     /// Pages of history are read and sent one at a time.
     page_turn: Arc<Mutex<()>>,
-    permit: Option<Box<dyn ConnectionPermit>>,
+    terms: Rc<Terms>,
+    /// Until it has connected.
+    unconnected: Option<Unconnected>,
     timer: Option<(Timestamp, SpawnHandle)>,
     close_reason: Option<ErrorCode>,
-    count: Option<SocketCount>,
 }
 
 /// Starts the actor of a socket and the task that reads it.
-pub(crate) fn start(hub: Rc<Hub>, inbound: Inbound, outbox: Outbox, bearer: Option<String>) {
+pub(crate) fn start(hub: Rc<Hub>, inbound: Inbound, outbox: Outbox, bearer: Option<String>, unconnected: Unconnected) {
     let gateway = hub.gateway().clone();
     let id = ConnectionId::generate();
     let now = gateway.ports().clock.now();
+    let terms = Rc::<Terms>::default();
     let actor = SocketActor {
         id: id.clone(),
         connection: Connection::new(id.clone(), &gateway.config().connection, bearer, now),
@@ -92,16 +91,16 @@ pub(crate) fn start(hub: Rc<Hub>, inbound: Inbound, outbox: Outbox, bearer: Opti
         subscriptions: Default::default(),
         pace: Pace::default(),
         page_turn: Arc::default(),
-        permit: None,
+        terms: Rc::clone(&terms),
+        unconnected: Some(unconnected),
         timer: None,
         close_reason: None,
-        count: Some(SocketCount::new(&gateway)),
     };
+    outbox.keep(Box::new(SocketCount::new(&gateway)));
     let address = actor.start();
     hub.join(id, address.clone());
     actix_rt::spawn(async move {
-        let places = Arc::new(Semaphore::new(REQUESTS_AT_ONCE));
-        let mut reader = Reader::new(address, places);
+        let mut reader = Reader::new(address, terms);
         let ended = wire::drive(inbound, &outbox, &mut reader).await;
         debug!(?ended, "A socket ended");
         reader.ended().await;
@@ -119,8 +118,6 @@ impl Actor for SocketActor {
         self.end_subscriptions();
         self.hub.leave(&self.id);
         Metric::ConnectionsClosed.add_labelled(self.close_reason.map_or("client", ErrorCode::name), 1);
-        (self.permit, self.count) = (None, None);
-        // Last: a client that sees its end finds its place given back.
         self.outbox.finish();
     }
 }

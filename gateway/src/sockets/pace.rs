@@ -9,7 +9,7 @@ use governor::{
 };
 
 /// Requests a second before the connection has a plan.
-const BEFORE_CONNECT: NonZeroU32 = NonZeroU32::new(100).expect("100 is not 0");
+const BEFORE_CONNECT: NonZeroU32 = NonZeroU32::new(300).expect("300 is not 0");
 
 /// A bucket of one second's requests.
 pub(super) struct Pace {

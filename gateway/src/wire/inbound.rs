@@ -24,12 +24,13 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    pub(super) fn new(payload: web::Payload, message_bytes: usize) -> Self {
-        Self { payload, decoder: Decoder::new(message_bytes), unread: BytesMut::new() }
+    pub(super) fn new(payload: web::Payload) -> Self {
+        Self { payload, decoder: Decoder::new(0), unread: BytesMut::new() }
     }
 
-    /// The next message; may be dropped while it waits, without loss.
-    pub(crate) async fn next(&mut self) -> Arrival {
+    /// The next message, of at most so many bytes; may be dropped while it waits, without loss.
+    pub(super) async fn next(&mut self, message_bytes: usize) -> Arrival {
+        self.decoder.set_max_message_bytes(message_bytes);
         loop {
             match self.decoder.decode(&mut self.unread) {
                 Ok(Some(frame)) => return Arrival::Frame(frame),

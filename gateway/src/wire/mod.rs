@@ -16,26 +16,17 @@ pub(crate) use outbox::Outbox;
 /// The subprotocol that a client may name.
 const SUBPROTOCOL: &str = "fanfare.v1";
 
-/// Bounds of one socket.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    /// The largest message from the client, in bytes.
-    pub(crate) message_bytes: usize,
-    /// Bytes that may wait for the client.
-    pub(crate) outbox_bytes: usize,
-}
-
-/// Answers the handshake and opens the socket.
+/// Answers the handshake and opens the socket; `outbox_bytes` may wait for the client.
 pub(crate) async fn open(
     request: &HttpRequest,
     payload: web::Payload,
-    bounds: Bounds,
+    outbox_bytes: usize,
 ) -> Result<(HttpResponse, Inbound, Outbox), actix_web::Error> {
     let no_payload = web::Payload::from_request(request, &mut dev::Payload::None).await?;
     let (response, _, _) = actix_ws::handle_with_protocols(request, no_payload, &[SUBPROTOCOL])?;
-    let outbox = Outbox::new(bounds.outbox_bytes);
+    let outbox = Outbox::new(outbox_bytes);
     let response = response.map_body(|_, _| BoxBody::new(outbox.body()));
-    Ok((response, Inbound::new(payload, bounds.message_bytes), outbox))
+    Ok((response, Inbound::new(payload), outbox))
 }
 
 /// How a socket ended.
@@ -51,6 +42,8 @@ pub(crate) enum Ended {
 
 /// Who listens to a socket.
 pub(crate) trait Listener {
+    /// The largest message that the client may send now, in bytes.
+    fn message_bytes(&self) -> usize;
     /// A whole text message. Nothing further is read until this is done.
     async fn text(&mut self, text: String);
     /// A whole binary message. Nothing further is read until this is done.
@@ -67,7 +60,7 @@ pub(crate) trait Listener {
 pub(crate) async fn drive(mut inbound: Inbound, outbox: &Outbox, listener: &mut impl Listener) -> Ended {
     loop {
         let arrival = tokio::select! {
-            arrival = inbound.next() => arrival,
+            arrival = inbound.next(listener.message_bytes()) => arrival,
             news = outbox.news() => match news {
                 News::Overflowed => {
                     listener.overflowed().await;

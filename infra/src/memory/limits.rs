@@ -35,12 +35,13 @@ struct Apps {
 
 #[derive(Default)]
 struct AppState {
-    rate: Option<Rate>,
+    publishes: Option<Rate>,
+    history: Option<Rate>,
     connections: u32,
 }
 
 struct Rate {
-    publishes_per_s: u32,
+    per_s: u32,
     limiter: DefaultDirectRateLimiter<StateInformationMiddleware>,
     /// How long an unused bucket takes to be full again.
     refill: Duration,
@@ -48,16 +49,21 @@ struct Rate {
 }
 
 impl Rate {
-    fn new(publishes_per_s: u32, now: Instant) -> Self {
-        let per_s = NonZeroU32::new(publishes_per_s).unwrap_or(NonZeroU32::MIN);
-        let burst = per_s.max(NonZeroU32::new(BATCH_ITEMS as u32).unwrap_or(NonZeroU32::MIN));
-        let quota = governor::Quota::per_second(per_s).allow_burst(burst);
+    fn new(per_s: u32, burst: u32, now: Instant) -> Self {
+        let count = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let quota = governor::Quota::per_second(count(per_s)).allow_burst(count(burst));
         Self {
-            publishes_per_s,
+            per_s,
             limiter: RateLimiter::direct(quota).with_middleware(),
             refill: quota.burst_size_replenished_in(),
             used_at: now,
         }
+    }
+
+    /// The rate as it is, or afresh where the plan has changed.
+    fn of(slot: &mut Option<Rate>, per_s: u32, burst: u32, now: Instant) -> &mut Rate {
+        let rate = slot.take().filter(|rate| rate.per_s == per_s);
+        slot.insert(rate.unwrap_or_else(|| Rate::new(per_s, burst, now)))
     }
 
     /// A full bucket is the same as none.
@@ -67,7 +73,7 @@ impl Rate {
 
     fn take(&mut self, count: NonZeroU32, now: Instant) -> Result<Quota, Exceeded> {
         self.used_at = now;
-        let limit = self.publishes_per_s;
+        let limit = self.per_s;
         let exceeded = |retry_after| Exceeded { limit, retry_after };
         if limit == 0 {
             return Err(exceeded(self.refill));
@@ -86,7 +92,7 @@ fn clock_now() -> QuantaInstant {
 
 impl AppState {
     fn is_idle(&self, now: Instant) -> bool {
-        self.connections == 0 && self.rate.as_ref().is_none_or(|rate| rate.is_idle(now))
+        self.connections == 0 && [&self.publishes, &self.history].into_iter().flatten().all(|rate| rate.is_idle(now))
     }
 }
 
@@ -115,11 +121,15 @@ impl AppLimits for GovernorLimits {
     fn publish(&self, app: &AppId, limits: &Limits, count: NonZeroU32) -> Result<Quota, Exceeded> {
         let now = Instant::now();
         let mut apps = self.lock();
-        let rate = &mut apps.state(app, now).rate;
-        match rate {
-            Some(rate) if rate.publishes_per_s == limits.publishes_per_s => rate.take(count, now),
-            _ => rate.insert(Rate::new(limits.publishes_per_s, now)).take(count, now),
-        }
+        let per_s = limits.publishes_per_s;
+        Rate::of(&mut apps.state(app, now).publishes, per_s, per_s.max(BATCH_ITEMS as u32), now).take(count, now)
+    }
+
+    fn history(&self, app: &AppId, limits: &Limits) -> Result<Quota, Exceeded> {
+        let now = Instant::now();
+        let mut apps = self.lock();
+        let per_s = limits.history_reads_per_s;
+        Rate::of(&mut apps.state(app, now).history, per_s, per_s, now).take(NonZeroU32::MIN, now)
     }
 
     fn connect(&self, app: &AppId, limits: &Limits) -> Result<Box<dyn ConnectionPermit>, Exceeded> {

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use fanfare_domain::{
     StoreError, Timestamp,
-    accounts::{Accounts, Email, Membership, Role, Session, SignUpError, Tenant, User},
+    accounts::{Accounts, Email, LISTED_SESSIONS, Membership, Role, Session, SignUpError, Tenant, User},
     ids::{SessionId, TenantId, UserId},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -175,6 +175,7 @@ impl Accounts for SqlStore {
                     .filter(login_sessions::user_id.eq(user.as_str()))
                     .filter(login_sessions::expires_at.gt(stored(now)))
                     .order((login_sessions::created_at.desc(), login_sessions::id.desc()))
+                    .limit(i64::from(LISTED_SESSIONS))
                     .select(SessionRow::as_select())
                     .load(c)
                     .await)?

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use fanfare_domain::{
     StoreError,
-    apps::{App, Apps},
+    apps::{App, AppPatch, Apps},
     ids::{AppId, TenantId},
     stores::Page,
 };
@@ -14,7 +14,7 @@ use fanfare_protocol::Epoch;
 use super::{
     SqlStore, corrupt,
     db::{Conn, on_dialect},
-    schema::{apps, removed_apps},
+    schema::{apps, removed_apps, tenants},
     stored, timestamp,
 };
 
@@ -27,6 +27,13 @@ struct AppRow {
     enabled: bool,
     epoch: String,
     created_at: i64,
+}
+
+#[derive(AsChangeset, PartialEq, Default)]
+#[diesel(table_name = apps)]
+struct AppChanges {
+    name: Option<String>,
+    enabled: Option<bool>,
 }
 
 impl From<&App> for AppRow {
@@ -59,12 +66,14 @@ impl TryFrom<AppRow> for App {
 
 #[async_trait]
 impl Apps for SqlStore {
-    async fn insert(&self, app: &App) -> Result<(), StoreError> {
+    async fn insert(&self, app: &App, most: u32) -> Result<(), StoreError> {
         let row = AppRow::from(app);
         self.db
             .work(|db| async move {
                 let mut conn = db.write().await?;
-                on_dialect!(&mut conn, |c| diesel::insert_into(apps::table).values(&row).execute(c).await).map(drop)
+                conn.begin().await?;
+                let inserted = insert(&mut conn, &row, most).await;
+                conn.finish(inserted).await
             })
             .await
     }
@@ -106,17 +115,24 @@ impl Apps for SqlStore {
             .await
     }
 
-    async fn update(&self, app: &App) -> Result<bool, StoreError> {
-        let row = AppRow::from(app);
+    async fn update(&self, tenant: &TenantId, app: &AppId, patch: &AppPatch) -> Result<Option<App>, StoreError> {
+        let changes = AppChanges { name: patch.name.clone(), enabled: patch.enabled };
+        if changes == AppChanges::default() {
+            return Ok(Apps::find(self, app).await?.filter(|found| found.tenant == *tenant));
+        }
+        let (tenant, app) = (tenant.clone(), app.clone());
         self.db
             .work(|db| async move {
                 let mut conn = db.write().await?;
-                let changed = on_dialect!(&mut conn, |c| diesel::update(apps::table.find(&row.id))
-                    .filter(apps::tenant_id.eq(&row.tenant_id))
-                    .set((apps::name.eq(&row.name), apps::enabled.eq(row.enabled)))
-                    .execute(c)
-                    .await)?;
-                Ok(changed > 0)
+                on_dialect!(&mut conn, |c| diesel::update(apps::table.find(app.as_str()))
+                    .filter(apps::tenant_id.eq(tenant.as_str()))
+                    .set(&changes)
+                    .returning(AppRow::as_returning())
+                    .get_result(c)
+                    .await
+                    .optional())?
+                .map(App::try_from)
+                .transpose()
             })
             .await
     }
@@ -132,6 +148,29 @@ impl Apps for SqlStore {
             })
             .await
     }
+}
+
+/// A write that changes nothing locks the tenant, so that whoever else adds an app to it counts this one too.
+async fn insert(conn: &mut Conn, row: &AppRow, most: u32) -> Result<(), StoreError> {
+    on_dialect!(&mut *conn, |c| diesel::update(tenants::table.find(&row.tenant_id))
+        .set(tenants::name.eq(tenants::name))
+        .execute(c)
+        .await)?;
+    let there = on_dialect!(&mut *conn, |c| apps::table
+        .filter(apps::tenant_id.eq(&row.tenant_id))
+        .count()
+        .get_result::<i64>(c)
+        .await)?;
+    if there >= i64::from(most) {
+        return Err(StoreError::Full(most));
+    }
+    on_dialect!(conn, |c| diesel::insert_into(apps::table).values(row).execute(c).await).map(drop)
+}
+
+/// A write that changes nothing locks the app until the transaction ends.
+pub(super) async fn lock(conn: &mut Conn, app: &str) -> Result<(), StoreError> {
+    on_dialect!(conn, |c| diesel::update(apps::table.find(app)).set(apps::name.eq(apps::name)).execute(c).await)
+        .map(drop)
 }
 
 /// Keys and rules go with the row; messages cannot be read without it, and are noted down for the sweep.

@@ -1,16 +1,23 @@
 //! API keys in SQL; their secrets are sealed.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use fanfare_domain::{
-    StoreError,
+    StoreError, Timestamp,
     ids::{AppId, KeyId},
     keys::{Key, Keys, PreviousSecret},
     stores::Page,
 };
 
-use super::{SqlStore, corrupt, db::on_dialect, schema::api_keys, stored, timestamp};
+use super::{
+    SqlStore, apps, corrupt,
+    db::{Conn, on_dialect},
+    schema::api_keys,
+    stored, timestamp,
+};
 use crate::sealing::Sealer;
 
 const SECRET: &str = "api_keys.secret";
@@ -69,12 +76,14 @@ impl KeyRow {
 
 #[async_trait]
 impl Keys for SqlStore {
-    async fn insert(&self, key: &Key) -> Result<(), StoreError> {
+    async fn insert(&self, key: &Key, most: u32) -> Result<(), StoreError> {
         let row = KeyRow::seal(key, &self.sealer);
         self.db
             .work(|db| async move {
                 let mut conn = db.write().await?;
-                on_dialect!(&mut conn, |c| diesel::insert_into(api_keys::table).values(&row).execute(c).await).map(drop)
+                conn.begin().await?;
+                let inserted = insert(&mut conn, &row, most).await;
+                conn.finish(inserted).await
             })
             .await
     }
@@ -120,21 +129,23 @@ impl Keys for SqlStore {
             .await
     }
 
-    async fn update_secrets(&self, key: &Key) -> Result<bool, StoreError> {
-        let row = KeyRow::seal(key, &self.sealer);
+    async fn rotate(
+        &self,
+        app: &AppId,
+        key: &KeyId,
+        grace: Duration,
+        now: Timestamp,
+    ) -> Result<Option<Key>, StoreError> {
+        let (app, key, sealer) = (app.clone(), key.clone(), self.sealer.clone());
         self.db
             .work(|db| async move {
                 let mut conn = db.write().await?;
-                let changed = on_dialect!(&mut conn, |c| diesel::update(api_keys::table.find(&row.id))
-                    .filter(api_keys::app_id.eq(&row.app_id))
-                    .set((
-                        api_keys::secret.eq(&row.secret),
-                        api_keys::previous_secret.eq(&row.previous_secret),
-                        api_keys::previous_until.eq(row.previous_until),
-                    ))
-                    .execute(c)
-                    .await)?;
-                Ok(changed > 0)
+                conn.begin().await?;
+                let rotated = match lock(&mut conn, &app, &key).await {
+                    Ok(Some(row)) => rotate(&mut conn, row, &sealer, grace, now).await.map(Some),
+                    other => other.map(|_| None),
+                };
+                conn.finish(rotated).await
             })
             .await
     }
@@ -152,4 +163,49 @@ impl Keys for SqlStore {
             })
             .await
     }
+}
+
+async fn insert(conn: &mut Conn, row: &KeyRow, most: u32) -> Result<(), StoreError> {
+    apps::lock(conn, &row.app_id).await?;
+    let there = on_dialect!(&mut *conn, |c| api_keys::table
+        .filter(api_keys::app_id.eq(&row.app_id))
+        .count()
+        .get_result::<i64>(c)
+        .await)?;
+    if there >= i64::from(most) {
+        return Err(StoreError::Full(most));
+    }
+    on_dialect!(conn, |c| diesel::insert_into(api_keys::table).values(row).execute(c).await).map(drop)
+}
+
+/// The key as no other rotation will change it before the transaction ends: a write that changes nothing locks it.
+async fn lock(conn: &mut Conn, app: &AppId, key: &KeyId) -> Result<Option<KeyRow>, StoreError> {
+    on_dialect!(conn, |c| diesel::update(api_keys::table.find(key.as_str()))
+        .filter(api_keys::app_id.eq(app.as_str()))
+        .set(api_keys::name.eq(api_keys::name))
+        .returning(KeyRow::as_returning())
+        .get_result(c)
+        .await
+        .optional())
+}
+
+async fn rotate(
+    conn: &mut Conn,
+    row: KeyRow,
+    sealer: &Sealer,
+    grace: Duration,
+    now: Timestamp,
+) -> Result<Key, StoreError> {
+    let mut key = row.open(sealer)?;
+    key.rotate(grace, now);
+    let row = KeyRow::seal(&key, sealer);
+    on_dialect!(conn, |c| diesel::update(api_keys::table.find(&row.id))
+        .set((
+            api_keys::secret.eq(&row.secret),
+            api_keys::previous_secret.eq(&row.previous_secret),
+            api_keys::previous_until.eq(row.previous_until),
+        ))
+        .execute(c)
+        .await)?;
+    Ok(key)
 }

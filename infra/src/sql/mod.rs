@@ -16,6 +16,7 @@ mod db;
 mod keys;
 mod master_keys;
 mod messages;
+mod probes;
 mod rules;
 mod schema;
 

@@ -10,7 +10,11 @@ use fanfare_domain::{
 };
 use fanfare_protocol::Namespace;
 
-use super::{SqlStore, corrupt, db::on_dialect, schema::rules};
+use super::{
+    SqlStore, apps, corrupt,
+    db::{Conn, on_dialect},
+    schema::rules,
+};
 
 #[async_trait]
 impl Rules for SqlStore {
@@ -35,22 +39,15 @@ impl Rules for SqlStore {
             .await
     }
 
-    async fn put(&self, app: &AppId, namespace: &Namespace, rule: &Rule) -> Result<(), StoreError> {
+    async fn put(&self, app: &AppId, namespace: &Namespace, rule: &Rule, most: u32) -> Result<(), StoreError> {
         let (app, namespace) = (app.clone(), namespace.clone());
         let rule = serde_json::to_string(rule).expect("a rule is an object of plain values");
         self.db
             .work(|db| async move {
                 let mut conn = db.write().await?;
-                let row =
-                    (rules::app_id.eq(app.as_str()), rules::namespace.eq(namespace.as_str()), rules::rule.eq(&rule));
-                on_dialect!(&mut conn, |c| diesel::insert_into(rules::table)
-                    .values(row)
-                    .on_conflict((rules::app_id, rules::namespace))
-                    .do_update()
-                    .set(rules::rule.eq(excluded(rules::rule)))
-                    .execute(c)
-                    .await)
-                .map(drop)
+                conn.begin().await?;
+                let set = put(&mut conn, app.as_str(), namespace.as_str(), &rule, most).await;
+                conn.finish(set).await
             })
             .await
     }
@@ -68,4 +65,26 @@ impl Rules for SqlStore {
             })
             .await
     }
+}
+
+async fn put(conn: &mut Conn, app: &str, namespace: &str, rule: &str, most: u32) -> Result<(), StoreError> {
+    apps::lock(conn, app).await?;
+    let others = on_dialect!(&mut *conn, |c| rules::table
+        .filter(rules::app_id.eq(app))
+        .filter(rules::namespace.ne(namespace))
+        .count()
+        .get_result::<i64>(c)
+        .await)?;
+    if others >= i64::from(most) {
+        return Err(StoreError::Full(most));
+    }
+    let row = (rules::app_id.eq(app), rules::namespace.eq(namespace), rules::rule.eq(rule));
+    on_dialect!(conn, |c| diesel::insert_into(rules::table)
+        .values(row)
+        .on_conflict((rules::app_id, rules::namespace))
+        .do_update()
+        .set(rules::rule.eq(excluded(rules::rule)))
+        .execute(c)
+        .await)
+    .map(drop)
 }

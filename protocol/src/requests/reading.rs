@@ -68,6 +68,10 @@ type Field<T> = Result<T, Refused>;
 impl Incoming {
     /// Reads one text frame.
     pub fn parse(text: &str) -> Result<Incoming, Unreadable> {
+        // An array would be taken for the fields in their order.
+        if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
+            return Err(Unreadable::Malformed("not one JSON object".into()));
+        }
         let fields: Fields<'_> = serde_json::from_str(text)
             .map_err(|error| Unreadable::Malformed(format!("not one JSON object: {error}")))?;
         let op: Option<String> = fields.op.and_then(|raw| serde_json::from_str(raw.get()).ok());
@@ -128,11 +132,11 @@ impl Fields<'_> {
             messages: Option<u64>,
             seconds: Option<u64>,
         }
-        let since: Option<Position> = optional(self.since, "since")?;
-        let rewind: Option<Rewind> = optional(self.rewind, "rewind")?;
+        let since: Option<Position> = optional(object(self.since, "since")?, "since")?;
+        let rewind: Option<Rewind> = optional(object(self.rewind, "rewind")?, "rewind")?;
         match (since, rewind) {
             (None, None) => Ok(Start::Live),
-            (Some(position), None) if position.serial <= Serial::MAX => Ok(Start::Since(position)),
+            (Some(position), None) if position.serial < Serial::MAX => Ok(Start::Since(position)),
             (Some(_), None) => Err(bad("`since.serial` is larger than any serial")),
             (None, Some(Rewind { messages: Some(messages), seconds: None })) => Ok(Start::RewindMessages(messages)),
             (None, Some(Rewind { messages: None, seconds: Some(seconds) })) => Ok(Start::RewindSeconds(seconds)),
@@ -180,6 +184,16 @@ fn brief(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
+/// A field that must be an object, if it is there.
+fn object<'a>(raw: Option<&'a RawValue>, name: &str) -> Field<Option<&'a RawValue>> {
+    match raw {
+        Some(raw) if !raw.get().starts_with('{') && raw.get() != "null" => {
+            Err(bad(format!("`{name}` is not an object")))
+        }
+        other => Ok(other),
+    }
+}
+
 fn optional<T: DeserializeOwned>(raw: Option<&RawValue>, name: &str) -> Field<Option<T>> {
     match raw {
         None => Ok(None),
@@ -219,6 +233,7 @@ mod tests {
         for text in [
             "",
             "[]",
+            r#"[5,"history"]"#,
             "{",
             "nul",
             r#"{"op":"subscribe"}"#,
@@ -245,6 +260,12 @@ mod tests {
             refused(r#"{"id":1,"op":"subscribe","channel":"a","rewind":{"messages":1,"seconds":2}}"#),
             (1, ErrorCode::BadRequest)
         );
+    }
+
+    #[test]
+    fn a_position_is_an_object() {
+        let text = r#"{"id":1,"op":"subscribe","channel":"a","since":["e",9]}"#;
+        assert_eq!(refused(text), (1, ErrorCode::BadRequest));
     }
 
     #[test]

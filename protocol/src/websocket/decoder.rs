@@ -34,6 +34,11 @@ impl Decoder {
         Decoder { max_message_bytes, state: State::InHeader(Header::default()), message: None, control: Vec::new() }
     }
 
+    /// Changes the most bytes of a message, from the next frame on.
+    pub fn set_max_message_bytes(&mut self, max_message_bytes: usize) {
+        self.max_message_bytes = max_message_bytes;
+    }
+
     /// Takes what it can from `input` (which it advances, and unmasks in place) and returns the
     /// next whole message, or `None` when more bytes are needed and `input` is empty. Control
     /// frames that stand between the fragments of a message come before it (RFC 6455, 5.4). After a

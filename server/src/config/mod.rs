@@ -5,7 +5,6 @@ use std::{
     ffi::OsString,
     fmt,
     net::SocketAddr,
-    num::NonZeroUsize,
     path::{Path, PathBuf},
 };
 
@@ -22,6 +21,9 @@ pub mod settings;
 mod sources;
 #[cfg(test)]
 mod tests;
+
+/// As many threads as can serve requests and sockets.
+const MOST_WORKERS: usize = 512;
 
 /// What the process is told from outside; `settings::SETTINGS` has the reference text of each field.
 #[derive(Debug, Clone, Deserialize)]
@@ -51,8 +53,8 @@ pub struct Config {
     /// Whether `/test/echo` is served.
     pub test_endpoints: bool,
     /// Threads that serve requests and sockets.
-    #[serde(default)]
-    pub workers: Option<NonZeroUsize>,
+    #[serde(default, deserialize_with = "workers")]
+    pub workers: Option<usize>,
     /// The API's own settings.
     pub api: ApiConfig,
     /// The gateway's own settings.
@@ -106,7 +108,7 @@ impl Config {
 
     /// Threads that serve requests and sockets.
     pub fn worker_threads(&self) -> usize {
-        self.workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+        self.workers.unwrap_or_else(|| workers_for(std::thread::available_parallelism().map_or(1, usize::from)))
     }
 }
 
@@ -128,6 +130,18 @@ fn wrong_key(name: &str, key: &SecretString) -> Option<Problem> {
         format!("`{name}` is not 64 hex digits"),
         "Make one with `openssl rand -hex 32`, and keep it safe: what it encrypts cannot be read without it.",
     ))
+}
+
+fn workers_for(cores: usize) -> usize {
+    cores.min(MOST_WORKERS)
+}
+
+fn workers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let count = i64::deserialize(deserializer)?;
+    match usize::try_from(count) {
+        Ok(count @ 1..=MOST_WORKERS) => Ok(Some(count)),
+        _ => Err(serde::de::Error::custom(format!("{count} is not one of 1 to {MOST_WORKERS}"))),
+    }
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {

@@ -122,7 +122,7 @@ pub const SETTINGS: &[Setting] = &[
         "FANFARE_WORKERS",
         Kind::Number,
         None,
-        "Threads that serve requests and sockets; one for each core where it is not set.",
+        "Threads that serve requests and sockets, 1 to 512; one for each core where it is not set.",
     ),
     row(
         "api.signup",
@@ -158,13 +158,6 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Number,
         Some("3000"),
         "Requests to the control plane from one address in a minute.",
-    ),
-    row(
-        "api.history_reads_per_s",
-        "FANFARE_API_HISTORY_READS_PER_S",
-        Kind::Number,
-        Some("200"),
-        "Pages of history that an app may read each second.",
     ),
     row(
         "api.trust_forwarded",

@@ -34,6 +34,12 @@ fn a_variable_overrides_the_file() {
 }
 
 #[test]
+fn there_are_as_many_workers_as_can_be() {
+    assert_eq!(load("workers = 512", &[]).unwrap().worker_threads(), 512);
+    assert_eq!([1, 64, 512, 768].map(workers_for), [1, 64, 512, 512]);
+}
+
+#[test]
 fn everything_unknown_is_refused_at_once_with_the_nearest_known_name() {
     let said =
         load("listn = \"127.0.0.1:1\"\n[plans.big]\nconections = 5", &[("FANFARE_LISTNE", "x"), ("HOME", "/root")])
@@ -73,7 +79,9 @@ fn a_wrong_value_is_named_and_told_what_is_wanted() {
     for (file, pairs, parts) in [
         ("workers = \"four\"", &[][..], ["`workers`", "whole number"]),
         ("", &[("FANFARE_WORKERS", "four")], ["FANFARE_WORKERS", "it is `four`"]),
-        ("workers = 0", &[], ["`workers`", "nonzero"]),
+        ("workers = 0", &[], ["`workers`", "1 to 512"]),
+        ("workers = -1", &[], ["`workers`", "1 to 512"]),
+        ("", &[("FANFARE_WORKERS", "513")], ["`workers`", "513 is not one of 1 to 512"]),
         ("listen = \"localhost\"", &[], ["`listen`", "address and port"]),
         ("[api]\nsignup = \"maybe\"", &[], ["`api.signup`", "`closed`"]),
         ("", &[("FANFARE_GATEWAY_CONNECTION_PING_INTERVAL", "soon")], ["ping_interval", "duration"]),

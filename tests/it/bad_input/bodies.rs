@@ -4,7 +4,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
 use crate::harness::{
-    raw::Raw,
+    raw::{Next, Raw},
     server::{Options, Server},
     tenants::{Answer, Tenant},
 };
@@ -102,6 +102,27 @@ async fn bodies_and_messages_have_a_most_size() {
         let (answer, _) = Raw::request(server.url(), format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunk}")).await;
         assert!(answer.status == 413 && answer.body.contains("body_too_large"), "{path}, in chunks: {answer:?}");
     }
+    tenant.is_served().await;
+}
+
+#[actix_web::test]
+async fn a_body_that_stops_coming_is_given_up() {
+    let server = Server::start(Options::default()).await;
+    let tenant = Tenant::sign_up(&server).await;
+    let refused = async |path: &str, rest: &str| {
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n", tenant.credential());
+        let request = format!("{head}Content-Type: application/json\r\n{rest}");
+        let (answer, connection) = Raw::request(server.url(), request).await;
+        assert!(answer.status == 408 && answer.body.contains("request_timeout"), "{path}: {answer:?}");
+        connection
+    };
+    let (mut signup, mut publish, _) = futures::join!(
+        refused("/v1/signup", "Content-Length: 100\r\n\r\n{\"email\""),
+        refused("/v1/channels/a/messages", "Content-Length: 100\r\n\r\n"),
+        refused("/v1/messages", "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"),
+    );
+    assert_eq!((signup.next().await, publish.next().await), (Next::End, Next::End));
     tenant.is_served().await;
 }
 

@@ -36,6 +36,8 @@ async fn a_wrong_field_of_a_message_is_pointed_at() {
         (r#"{"data":1,"a/b~c":2}"#, "/a~1b~0c"),
         (r#"{"data":1,"data":2}"#, "/data"),
         (r#"{"data":1,"name":7}"#, "/name"),
+        (r#"{"data":1,"name":"a\u0000b"}"#, "/name"),
+        (r#"{"data":1,"name":"a\n"}"#, "/name"),
         (long_name.as_str(), "/name"),
         (r#"{"data":1,"headers":[]}"#, "/headers"),
         (r#"{"data":1,"headers":{"a":1}}"#, "/headers/a"),
@@ -103,18 +105,25 @@ async fn a_wrong_field_of_what_a_tenant_makes_is_pointed_at() {
         &[
             ("{}", "/name"),
             (r#"{"name":""}"#, "/name"),
+            (r#"{"name":"a\u0000b"}"#, "/name"),
+            (r#"{"name":"a\n"}"#, "/name"),
             (r#"{"name":"a","pusher":true}"#, "/pusher"),
             (r#"{"name":"a","id":"app_mine"}"#, "/id"),
         ],
     )
     .await;
     let app = || control(Method::PATCH, format!("/v1/apps/{}", tenant.app));
-    expect_pointers(app, &[(r#"{"enabled":1}"#, "/enabled"), (r#"{"tenant":"x"}"#, "/tenant")]).await;
+    expect_pointers(
+        app,
+        &[(r#"{"enabled":1}"#, "/enabled"), (r#"{"name":"\u0007"}"#, "/name"), (r#"{"tenant":"x"}"#, "/tenant")],
+    )
+    .await;
     let keys = || control(Method::POST, format!("/v1/apps/{}/keys", tenant.app));
     expect_pointers(
         keys,
         &[
             ("{}", "/name"),
+            (r#"{"name":"k\u007f"}"#, "/name"),
             (r#"{"name":"k","cap":7}"#, "/cap"),
             (r#"{"name":"k","cap":{"*":["fly"]}}"#, "/cap/*/0"),
             (r#"{"name":"k","cap":{"a*b":["publish"]}}"#, "/cap/a*b"),

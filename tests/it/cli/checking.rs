@@ -100,6 +100,21 @@ fn another_master_key_and_a_lost_one_are_told() {
 }
 
 #[test]
+fn a_lost_master_key_is_told_and_never_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    run(&mut command("migrate", &data_dir)).succeeded();
+    let file = data_dir.join("master.key");
+    let key = fs::read_to_string(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    for name in ["serve", "migrate"] {
+        run(&mut command(name, &data_dir)).failed_saying(&["master.key is gone", "backup", "FANFARE_MASTER_KEY"]);
+        assert!(!file.exists(), "{name} made another key");
+    }
+    run(command("migrate", &data_dir).env("FANFARE_MASTER_KEY", key.trim())).succeeded();
+}
+
+#[test]
 fn a_wrong_configuration_is_a_finding_too() {
     let dir = tempfile::tempdir().unwrap();
     let said = run(command("check", &dir.path().join("data")).env("FANFARE_LOGG", "info"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fanfare_domain::{
     Timestamp,
-    accounts::{Accounts, Role, SESSION_LIFE, Session, SignUpError},
+    accounts::{Accounts, LISTED_SESSIONS, Role, SESSION_LIFE, Session, SignUpError},
     ids::{TenantId, UserId},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -60,6 +60,16 @@ pub async fn a_session_ends_at_its_time(accounts: &impl Accounts) {
     let (third, _) = Session::begin(ann.id.clone(), end);
     accounts.begin_session(&third, end).await.unwrap();
     assert_eq!(ids(NOW).await, [third.id, second.id], "what was over is gone");
+}
+
+pub async fn the_newest_sessions_are_listed(accounts: &impl Accounts) {
+    let (ann, _, first) = signed_up(accounts, "ann").await;
+    for later in 1..=u64::from(LISTED_SESSIONS) {
+        accounts.begin_session(&Session::begin(ann.id.clone(), Timestamp(NOW.0 + later)).0, NOW).await.unwrap();
+    }
+    let listed = accounts.sessions(&ann.id, NOW).await.unwrap();
+    assert_eq!(listed.len(), LISTED_SESSIONS as usize);
+    assert!(listed.iter().all(|session| session.id != first.id), "the oldest is left out");
 }
 
 pub async fn a_session_is_ended_only_by_its_user(accounts: &impl Accounts) {

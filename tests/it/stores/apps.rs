@@ -3,7 +3,7 @@
 use fanfare_domain::{
     StoreError,
     accounts::Accounts,
-    apps::{App, Apps},
+    apps::{App, AppPatch, Apps},
     capabilities::Capability,
     ids::{AppId, TenantId},
     keys::{Key, Keys},
@@ -15,17 +15,49 @@ use fanfare_protocol::Namespace;
 use super::samples::{NOW, new_app, signed_up};
 
 pub async fn an_app_can_be_read_back_and_changed(store: &(impl Accounts + Apps)) {
-    let mut app = new_app(store).await;
+    let app = new_app(store).await;
     let found = Apps::find(store, &app.id).await.unwrap().unwrap();
     assert_eq!((found.name.as_str(), found.enabled, &found.epoch), ("prod", true, &app.epoch));
     assert_eq!((found.tenant, found.created_at), (app.tenant.clone(), NOW));
-    (app.name, app.enabled) = ("staging".to_owned(), false);
-    assert!(store.update(&app).await.unwrap());
+    let patch = AppPatch { name: Some("staging".to_owned()), enabled: Some(false) };
+    let changed = store.update(&app.tenant, &app.id, &patch).await.unwrap().unwrap();
+    assert_eq!((changed.id, changed.name.as_str(), changed.enabled), (app.id.clone(), "staging", false));
     let found = Apps::find(store, &app.id).await.unwrap().unwrap();
     assert_eq!((found.name.as_str(), found.enabled), ("staging", false));
-    app.id = AppId::generate();
-    assert!(!store.update(&app).await.unwrap());
-    assert!(Apps::find(store, &app.id).await.unwrap().is_none());
+    for (tenant, id) in [(&app.tenant, &AppId::generate()), (&TenantId::generate(), &app.id)] {
+        for patch in [AppPatch::default(), AppPatch { enabled: Some(true), name: None }] {
+            assert!(store.update(tenant, id, &patch).await.unwrap().is_none());
+        }
+    }
+    assert!(!Apps::find(store, &app.id).await.unwrap().unwrap().enabled);
+}
+
+pub async fn a_change_of_one_thing_leaves_the_others(store: &(impl Accounts + Apps)) {
+    let app = new_app(store).await;
+    let name = |text: &str| Some(text.to_owned());
+    let changes = [
+        (AppPatch { name: None, enabled: Some(false) }, ("prod", false)),
+        (AppPatch { name: name("staging"), enabled: None }, ("staging", false)),
+        (AppPatch::default(), ("staging", false)),
+        (AppPatch { name: None, enabled: Some(true) }, ("staging", true)),
+    ];
+    for (patch, expected) in changes {
+        let changed = store.update(&app.tenant, &app.id, &patch).await.unwrap().unwrap();
+        assert_eq!((changed.name.as_str(), changed.enabled), expected, "{patch:?}");
+    }
+}
+
+pub async fn a_tenant_has_so_many_apps_however_many_come_at_once(store: &(impl Accounts + Apps)) {
+    let (_, tenant, _) = signed_up(store, "ann").await;
+    let add = || async { Apps::insert(store, &App::new(tenant.id.clone(), "a".to_owned(), NOW), 3).await };
+    let added = futures::future::join_all((0..8).map(|_| add())).await;
+    assert_eq!(added.iter().filter(|added| added.is_ok()).count(), 3);
+    assert!(added.iter().all(|added| matches!(added, Ok(()) | Err(StoreError::Full(3)))), "{added:?}");
+    new_app(store).await;
+    let apps = Apps::list(store, &tenant.id, &Page { after: None, limit: 10 }).await.unwrap();
+    assert_eq!(apps.len(), 3);
+    assert!(Apps::remove(store, &tenant.id, &apps[0].id).await.unwrap());
+    add().await.unwrap();
 }
 
 pub async fn apps_are_listed_by_id_page_by_page(store: &(impl Accounts + Apps)) {
@@ -34,7 +66,7 @@ pub async fn apps_are_listed_by_id_page_by_page(store: &(impl Accounts + Apps)) 
     let mut ids = Vec::new();
     for number in 0..5 {
         let app = App::new(tenant.id.clone(), number.to_string(), NOW);
-        Apps::insert(store, &app).await.unwrap();
+        Apps::insert(store, &app, u32::MAX).await.unwrap();
         ids.push(app.id);
     }
     ids.sort();
@@ -50,7 +82,7 @@ pub async fn apps_are_listed_by_id_page_by_page(store: &(impl Accounts + Apps)) 
 
 pub async fn an_id_can_be_taken_only_once(store: &(impl Accounts + Apps)) {
     let app = new_app(store).await;
-    assert!(matches!(Apps::insert(store, &app).await, Err(StoreError::Conflict)));
+    assert!(matches!(Apps::insert(store, &app, u32::MAX).await, Err(StoreError::Conflict)));
 }
 
 pub async fn only_its_tenant_removes_an_app(store: &(impl Accounts + Apps)) {
@@ -64,8 +96,8 @@ pub async fn only_its_tenant_removes_an_app(store: &(impl Accounts + Apps)) {
 pub async fn keys_and_rules_go_with_their_app(store: &(impl Accounts + Apps + Keys + Rules)) {
     let app = new_app(store).await;
     let key = Key::mint(app.id.clone(), "backend".to_owned(), Capability::everything(), None, NOW);
-    Keys::insert(store, &key).await.unwrap();
-    store.put(&app.id, &Namespace::parse("chat").unwrap(), &Rule::default()).await.unwrap();
+    Keys::insert(store, &key, u32::MAX).await.unwrap();
+    store.put(&app.id, &Namespace::parse("chat").unwrap(), &Rule::default(), u32::MAX).await.unwrap();
     assert!(Apps::remove(store, &app.tenant, &app.id).await.unwrap());
     assert!(store.find_by_id(&key.id).await.unwrap().is_none());
     assert!(Rules::list(store, &app.id).await.unwrap().is_empty());

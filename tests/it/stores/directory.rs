@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use fanfare_domain::{
-    StoreError,
+    StoreError, Timestamp,
     apps::Apps,
     capabilities::Capability,
     directory::Directory,
@@ -35,7 +35,7 @@ fn over(store: &SqlStore, keys: Arc<dyn Keys>) -> CachedDirectory {
 async fn stored_key(store: &SqlStore) -> Key {
     let app = new_app(store).await;
     let key = Key::mint(app.id, "backend".to_owned(), Capability::everything(), None, NOW);
-    Keys::insert(store, &key).await.unwrap();
+    Keys::insert(store, &key, u32::MAX).await.unwrap();
     key
 }
 
@@ -58,7 +58,7 @@ async fn an_unknown_key_is_found_soon_after_it_appears() {
     let app = new_app(&engine.store).await;
     let key = Key::mint(app.id, "backend".to_owned(), Capability::everything(), None, NOW);
     assert!(directory.key(&key.id).await.unwrap().is_none());
-    Keys::insert(&engine.store, &key).await.unwrap();
+    Keys::insert(&engine.store, &key, u32::MAX).await.unwrap();
     assert!(directory.key(&key.id).await.unwrap().is_none(), "that it was unknown is remembered");
     let appears = async {
         while directory.key(&key.id).await.unwrap().is_none() {
@@ -74,7 +74,7 @@ async fn an_app_comes_with_its_limits_and_rules() {
     let directory = over(&engine.store, Arc::new(engine.store.clone()));
     let app = new_app(&engine.store).await;
     let rule = Rule { public: true, ..Rule::default() };
-    engine.store.put(&app.id, &Namespace::parse("chat").unwrap(), &rule).await.unwrap();
+    engine.store.put(&app.id, &Namespace::parse("chat").unwrap(), &rule, u32::MAX).await.unwrap();
     let profile = directory.app(&app.id).await.unwrap().unwrap();
     assert_eq!((&profile.app.name, &profile.limits), (&app.name, &Limits::default()));
     assert!(profile.rule(&channel("chat:1")).public && !profile.rule(&channel("lobby")).public);
@@ -121,7 +121,7 @@ impl Keys for Gate {
         Ok(found)
     }
 
-    async fn insert(&self, _key: &Key) -> Result<(), StoreError> {
+    async fn insert(&self, _key: &Key, _most: u32) -> Result<(), StoreError> {
         not_asked_here()
     }
 
@@ -133,7 +133,13 @@ impl Keys for Gate {
         not_asked_here()
     }
 
-    async fn update_secrets(&self, _key: &Key) -> Result<bool, StoreError> {
+    async fn rotate(
+        &self,
+        _app: &AppId,
+        _key: &KeyId,
+        _grace: Duration,
+        _now: Timestamp,
+    ) -> Result<Option<Key>, StoreError> {
         not_asked_here()
     }
 

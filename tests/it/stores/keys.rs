@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fanfare_domain::{
-    Timestamp,
+    StoreError, Timestamp,
     accounts::Accounts,
     apps::{App, Apps},
     capabilities::Capability,
@@ -22,7 +22,7 @@ fn key(app: &App) -> Key {
 pub async fn a_key_can_be_read_back(store: &(impl Accounts + Apps + Keys)) {
     let app = new_app(store).await;
     let key = key(&app);
-    Keys::insert(store, &key).await.unwrap();
+    Keys::insert(store, &key, u32::MAX).await.unwrap();
     let found = Keys::find(store, &app.id, &key.id).await.unwrap().unwrap();
     assert_eq!((&found.id, &found.app, &found.name), (&key.id, &app.id, &key.name));
     assert_eq!((found.capability, found.expires_at, found.created_at), (key.capability, key.expires_at, NOW));
@@ -33,26 +33,52 @@ pub async fn a_key_can_be_read_back(store: &(impl Accounts + Apps + Keys)) {
 
 pub async fn a_rotation_is_kept(store: &(impl Accounts + Apps + Keys)) {
     let app = new_app(store).await;
-    let mut key = key(&app);
-    Keys::insert(store, &key).await.unwrap();
+    let key = key(&app);
+    Keys::insert(store, &key, u32::MAX).await.unwrap();
     let old = key.secret.clone();
-    key.rotate(Duration::from_millis(3), NOW);
-    assert!(store.update_secrets(&key).await.unwrap());
+    let rotate = async |grace| store.rotate(&app.id, &key.id, Duration::from_millis(grace), NOW).await.unwrap();
+    let key = rotate(3).await.unwrap();
     let found = store.find_by_id(&key.id).await.unwrap().unwrap();
     assert!(found.accepts(&old, NOW) && found.accepts(&key.secret, NOW));
     assert!(!found.accepts(&old, Timestamp(NOW.0 + 3)) && found.accepts(&key.secret, Timestamp(NOW.0 + 3)));
-    key.rotate(Duration::ZERO, NOW);
-    assert!(store.update_secrets(&key).await.unwrap());
-    assert!(store.find_by_id(&key.id).await.unwrap().unwrap().previous.is_none());
+    let again = rotate(0).await.unwrap();
+    let found = store.find_by_id(&key.id).await.unwrap().unwrap();
+    assert!(found.previous.is_none() && found.accepts(&again.secret, NOW) && !found.accepts(&key.secret, NOW));
+}
+
+pub async fn rotations_at_the_same_time_follow_one_another(store: &(impl Accounts + Apps + Keys)) {
+    let app = new_app(store).await;
+    let key = key(&app);
+    Keys::insert(store, &key, u32::MAX).await.unwrap();
+    let rotate = || store.rotate(&app.id, &key.id, Duration::from_millis(3), NOW);
+    for _ in 0..10 {
+        let (one, other) = tokio::join!(rotate(), rotate());
+        let found = store.find_by_id(&key.id).await.unwrap().unwrap();
+        for told in [one.unwrap().unwrap(), other.unwrap().unwrap()] {
+            assert!(found.accepts(&told.secret, NOW), "a secret that somebody was told is dead");
+        }
+    }
+}
+
+pub async fn an_app_has_so_many_keys_however_many_come_at_once(store: &(impl Accounts + Apps + Keys)) {
+    let (app, other) = (new_app(store).await, new_app(store).await);
+    let add = |app: &App| {
+        let key = key(app);
+        async move { Keys::insert(store, &key, 3).await }
+    };
+    let added = futures::future::join_all((0..8).map(|_| add(&app))).await;
+    assert_eq!(added.iter().filter(|added| added.is_ok()).count(), 3);
+    assert!(added.iter().all(|added| matches!(added, Ok(()) | Err(StoreError::Full(3)))), "{added:?}");
+    add(&other).await.unwrap();
 }
 
 pub async fn keys_are_listed_by_id_page_by_page(store: &(impl Accounts + Apps + Keys)) {
     let (app, other) = (new_app(store).await, new_app(store).await);
-    Keys::insert(store, &key(&other)).await.unwrap();
+    Keys::insert(store, &key(&other), u32::MAX).await.unwrap();
     let mut ids = Vec::new();
     for _ in 0..3 {
         let key = key(&app);
-        Keys::insert(store, &key).await.unwrap();
+        Keys::insert(store, &key, u32::MAX).await.unwrap();
         ids.push(key.id);
     }
     ids.sort();
@@ -66,12 +92,11 @@ pub async fn keys_are_listed_by_id_page_by_page(store: &(impl Accounts + Apps + 
 pub async fn another_app_neither_sees_nor_revokes_a_key(store: &(impl Accounts + Apps + Keys)) {
     let (app, other) = (new_app(store).await, new_app(store).await);
     let key = Key::mint(app.id.clone(), "k".to_owned(), Capability::everything(), None, NOW);
-    Keys::insert(store, &key).await.unwrap();
+    Keys::insert(store, &key, u32::MAX).await.unwrap();
     assert!(Keys::find(store, &other.id, &key.id).await.unwrap().is_none());
     assert!(!Keys::remove(store, &other.id, &key.id).await.unwrap());
-    let mut foreign = key.clone();
-    foreign.app = other.id.clone();
-    assert!(!store.update_secrets(&foreign).await.unwrap());
+    assert!(store.rotate(&other.id, &key.id, Duration::ZERO, NOW).await.unwrap().is_none());
+    assert!(store.find_by_id(&key.id).await.unwrap().unwrap().accepts(&key.secret, NOW));
     assert!(Keys::remove(store, &app.id, &key.id).await.unwrap());
     assert!(!Keys::remove(store, &app.id, &key.id).await.unwrap());
     assert!(store.find_by_id(&key.id).await.unwrap().is_none());

@@ -42,6 +42,19 @@ fn a_changed_plan_takes_effect(limits: &impl AppLimits) {
     assert!(limits.publish(&app, &plan(0), count(1)).is_err());
 }
 
+fn reads_of_history_have_a_rate_of_their_own(limits: &impl AppLimits) {
+    let app = AppId::generate();
+    let plan = |history_reads_per_s| Limits { history_reads_per_s, ..Limits::default() };
+    assert_eq!(limits.history(&app, &plan(1)).unwrap().limit, 1);
+    let exceeded = limits.history(&app, &plan(1)).unwrap_err();
+    assert_eq!(exceeded.limit, 1);
+    assert!(exceeded.retry_after > Duration::ZERO && exceeded.retry_after <= Duration::from_secs(1), "{exceeded:?}");
+    assert!(limits.history(&AppId::generate(), &plan(1)).is_ok(), "apps do not share");
+    assert!(limits.publish(&app, &plan(1), count(1)).is_ok(), "publishes are counted apart");
+    assert!(limits.history(&app, &plan(2)).is_ok(), "a changed plan takes effect");
+    assert!(limits.history(&app, &plan(0)).is_err());
+}
+
 fn a_closed_connection_gives_its_place_back(limits: &impl AppLimits) {
     let (app, plan) = (AppId::generate(), Limits { connections: 2, ..Limits::default() });
     let (one, two) = (limits.connect(&app, &plan).unwrap(), limits.connect(&app, &plan).unwrap());
@@ -67,6 +80,11 @@ fn on_one_node_the_largest_batch_passes_under_any_plan() {
 #[test]
 fn on_one_node_a_changed_plan_takes_effect() {
     a_changed_plan_takes_effect(&GovernorLimits::default());
+}
+
+#[test]
+fn on_one_node_reads_of_history_have_a_rate_of_their_own() {
+    reads_of_history_have_a_rate_of_their_own(&GovernorLimits::default());
 }
 
 #[test]

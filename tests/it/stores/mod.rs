@@ -11,6 +11,7 @@ mod keys;
 mod limits;
 mod messages;
 mod migrations;
+mod probes;
 mod queue;
 mod rules;
 mod samples;
@@ -47,10 +48,13 @@ hold_sql_engines_to! {
         a_taken_address_leaves_nothing_behind
         a_new_password_ends_all_other_sessions
         a_session_ends_at_its_time
+        the_newest_sessions_are_listed
         a_session_is_ended_only_by_its_user
         a_stranger_has_no_role;
     apps = crate::stores::apps:
         an_app_can_be_read_back_and_changed
+        a_change_of_one_thing_leaves_the_others
+        a_tenant_has_so_many_apps_however_many_come_at_once
         apps_are_listed_by_id_page_by_page
         an_id_can_be_taken_only_once
         only_its_tenant_removes_an_app
@@ -58,10 +62,13 @@ hold_sql_engines_to! {
     keys = crate::stores::keys:
         a_key_can_be_read_back
         a_rotation_is_kept
+        rotations_at_the_same_time_follow_one_another
+        an_app_has_so_many_keys_however_many_come_at_once
         keys_are_listed_by_id_page_by_page
         another_app_neither_sees_nor_revokes_a_key;
     rules = crate::stores::rules:
         a_rule_replaces_what_was_there
+        an_app_has_so_many_rules_and_one_of_them_can_be_replaced
         rules_belong_to_their_app;
     append = crate::stores::messages::append:
         serials_count_from_one_in_every_channel
@@ -85,6 +92,8 @@ hold_sql_engines_to! {
         a_message_larger_than_a_page_comes_alone
         retention_hides_what_is_older
         only_the_last_messages_are_shown;
+    probes = crate::stores::probes:
+        a_probe_can_be_repeated;
     sweeps = crate::stores::messages::sweeps:
         a_sweep_removes_in_slices_what_is_over
         heads_outlive_their_messages

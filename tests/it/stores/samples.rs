@@ -42,7 +42,7 @@ pub async fn new_app(store: &(impl Accounts + Apps)) -> App {
     let name = UserId::generate().to_string();
     let (_, tenant, _) = signed_up(store, &name).await;
     let app = App::new(tenant.id, "prod".to_owned(), NOW);
-    Apps::insert(store, &app).await.unwrap();
+    Apps::insert(store, &app, u32::MAX).await.unwrap();
     app
 }
 

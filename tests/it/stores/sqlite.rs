@@ -29,6 +29,19 @@ async fn a_commit_is_on_disk_when_it_returns() {
 }
 
 #[tokio::test]
+async fn every_probe_reaches_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqlStore::open_sqlite(&folder.path().join("fanfare.db"), engines::sealer()).await.unwrap();
+    store.migrate().await.unwrap();
+    for _ in 0..3 {
+        let journal = || fs::read(folder.path().join("fanfare.db-wal")).unwrap();
+        let before = journal();
+        store.probe_writing().await.unwrap();
+        assert_ne!(journal(), before);
+    }
+}
+
+#[tokio::test]
 async fn what_was_stored_is_there_after_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("fanfare.db");
@@ -71,7 +84,7 @@ async fn the_file_is_its_owners_and_tells_no_secret() {
     store.migrate().await.unwrap();
     let app = new_app(&store).await;
     let key = Key::mint(app.id.clone(), "backend".to_owned(), Capability::everything(), None, NOW);
-    Keys::insert(&store, &key).await.unwrap();
+    Keys::insert(&store, &key, u32::MAX).await.unwrap();
     let secret = key.secret.expose_secret().as_bytes();
     for entry in fs::read_dir(folder.path()).unwrap() {
         let path = entry.unwrap().path();

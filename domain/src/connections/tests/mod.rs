@@ -37,10 +37,12 @@ fn grant(capability: &str, expires_s: u64) -> Grant {
         client: Some(ClientName::parse("ann").unwrap()),
         info: None,
         token_id: None,
-        expires_at: at(expires_s),
     });
     let capability: Capability = serde_json::from_str(capability).unwrap();
-    Grant::for_tests(profile(&[]), KeyId::parse("fk_a").unwrap(), identity, capability, Capability::everything())
+    let key = KeyId::parse("fk_a").unwrap();
+    let mut grant = Grant::for_tests(profile(&[]), key, identity, capability, Capability::everything());
+    grant.expires_at = Some(at(expires_s));
+    grant
 }
 
 fn everything() -> Grant {

@@ -1,0 +1,205 @@
+//! The outbox: ready frames that wait for one client, bounded in bytes.
+
+use std::{any::Any, cell::RefCell, future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
+
+use bytes::Bytes;
+use fanfare_domain::metrics::Metric;
+use tokio::sync::OwnedMutexGuard;
+
+mod body;
+mod state;
+
+use body::Body;
+use state::{Kind, Phase, State};
+
+/// The outbox is over its bound: the client reads too slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// How long what waits may still take once the connection is ending.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+
+/// Frames that wait for one client. Clones are the same outbox; all live on one thread.
+#[derive(Clone)]
+pub(crate) struct Outbox(Rc<RefCell<State>>);
+
+/// What the reader of a socket must act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    /// The outbox went over its bound; told once.
+    Overflowed,
+    /// The connection is ending.
+    Finished,
+}
+
+impl Outbox {
+    pub(super) fn new(limit: usize) -> Self {
+        Self(Rc::new(RefCell::new(State::new(limit))))
+    }
+
+    /// Keeps something for as long as bytes may still leave: it is dropped when the connection's last write is over.
+    pub(crate) fn keep(&self, what: Box<dyn Any>) {
+        self.0.borrow_mut().kept.push(what);
+    }
+
+    /// Waits for the turn to read a backlog: one page at a time is held for a socket, however many channels it resumes.
+    pub(crate) async fn backlog_turn(&self) -> OwnedMutexGuard<()> {
+        let turn = Arc::clone(&self.0.borrow().backlog_turn);
+        turn.lock_owned().await
+    }
+
+    /// The bound of an authenticated connection.
+    pub(crate) fn set_limit(&self, bytes: usize) {
+        self.0.borrow_mut().limit = bytes;
+    }
+
+    /// Queues a frame. Once more bytes wait than are allowed, all that waits is let go and the client is to be closed.
+    pub(crate) fn push(&self, frame: Bytes) -> Result<(), Full> {
+        let mut state = self.0.borrow_mut();
+        match state.phase {
+            Phase::Open if state.bytes < state.limit => {
+                state.queue(frame, Kind::Durable);
+                Ok(())
+            }
+            Phase::Open => {
+                state.overflow();
+                Err(Full)
+            }
+            Phase::Overflowed => Err(Full),
+            Phase::Closing | Phase::Finished => Ok(()),
+        }
+    }
+
+    /// Queues a frame that may be lost: when too much waits, the oldest such frames go first.
+    pub(crate) fn push_ephemeral(&self, frame: Bytes) {
+        let mut state = self.0.borrow_mut();
+        if state.phase != Phase::Open {
+            return;
+        }
+        let mut dropped = 0;
+        while state.bytes + frame.len() > state.limit {
+            let Some(oldest) = state.oldest_ephemeral() else {
+                Metric::Drops.add_labelled("ephemeral_overflow", dropped + 1);
+                return;
+            };
+            state.forget(oldest);
+            dropped += 1;
+        }
+        if dropped > 0 {
+            Metric::Drops.add_labelled("ephemeral_overflow", dropped);
+        }
+        state.queue(frame, Kind::Ephemeral);
+    }
+
+    /// Queues a page that was waited for with [`Outbox::room_for_page`].
+    pub(crate) fn push_page(&self, frame: Bytes) {
+        let mut state = self.0.borrow_mut();
+        if state.phase == Phase::Open {
+            state.queue(frame, Kind::Page);
+        }
+    }
+
+    /// Queues a last frame before the close of an overflowed outbox; elsewhere like [`Outbox::push`].
+    pub(crate) fn push_last(&self, frame: Bytes) {
+        let mut state = self.0.borrow_mut();
+        if state.phase <= Phase::Overflowed {
+            state.queue(frame, Kind::Durable);
+        }
+    }
+
+    /// Queues the close frame; nothing is taken after it.
+    pub(crate) fn close(&self, frame: Bytes) {
+        let mut state = self.0.borrow_mut();
+        if state.phase < Phase::Closing {
+            state.queue(frame, Kind::Durable);
+            state.phase = Phase::Closing;
+            state.wake_waiting();
+        }
+    }
+
+    /// Ends the connection once what waits is written, or after a moment if the client does not take it.
+    pub(crate) fn finish(&self) {
+        let mut state = self.0.borrow_mut();
+        if state.phase == Phase::Finished {
+            return;
+        }
+        state.phase = Phase::Finished;
+        state.wake_everyone();
+        if !state.frames.is_empty() {
+            let outbox = self.clone();
+            actix_rt::spawn(async move {
+                actix_rt::time::sleep(LAST_WRITES).await;
+                let mut state = outbox.0.borrow_mut();
+                state.forget_all();
+                state.wake_everyone();
+            });
+        }
+    }
+
+    /// Whether frames are taken.
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.borrow().phase == Phase::Open
+    }
+
+    /// Whether the close frame is in.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.0.borrow().phase >= Phase::Closing
+    }
+
+    /// Whether at least half of the bound is used, so that a backlog waits.
+    pub(crate) fn is_half_full(&self) -> bool {
+        let state = self.0.borrow();
+        state.bytes >= state.limit / 2
+    }
+
+    /// Waits until less than a quarter of the bound is used, or nothing is taken any more.
+    pub(crate) async fn room(&self) {
+        poll_fn(|context| {
+            let mut state = self.0.borrow_mut();
+            if state.bytes <= state.limit / 4 || state.phase != Phase::Open {
+                return Poll::Ready(());
+            }
+            state.wait_for_room(context.waker());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits until no page waits any more, or nothing is taken any more.
+    pub(crate) async fn room_for_page(&self) {
+        poll_fn(|context| {
+            let mut state = self.0.borrow_mut();
+            if state.page_bytes == 0 || state.phase != Phase::Open {
+                return Poll::Ready(());
+            }
+            state.wait_for_room(context.waker());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits for news that the reader of the socket must act on.
+    pub(crate) async fn news(&self) -> News {
+        poll_fn(|context| {
+            let mut state = self.0.borrow_mut();
+            if state.phase == Phase::Finished {
+                return Poll::Ready(News::Finished);
+            }
+            if state.phase == Phase::Overflowed && !state.overflow_told {
+                state.overflow_told = true;
+                return Poll::Ready(News::Overflowed);
+            }
+            state.reader = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// The body of the handshake's answer, which writes the frames.
+    pub(super) fn body(&self) -> Body {
+        Body(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;

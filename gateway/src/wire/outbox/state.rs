@@ -1,0 +1,167 @@
+//! What an outbox holds: the frames, their bytes by kind, and who waits for what.
+
+use std::{any::Any, collections::VecDeque, sync::Arc, task::Waker};
+
+use bytes::Bytes;
+use fanfare_domain::metrics::Metric;
+use tokio::sync::Mutex;
+
+/// The most bytes that are handed to the HTTP server at once, since those are beyond our reach.
+pub(super) const CHUNK_BYTES: usize = 16 * 1024;
+
+pub(super) struct State {
+    pub(super) frames: VecDeque<Queued>,
+    /// Whether a part of the first frame has left already, so that the rest must follow.
+    pub(super) is_begun: bool,
+    /// Of everything but pages.
+    pub(super) bytes: usize,
+    pub(super) page_bytes: usize,
+    pub(super) limit: usize,
+    pub(super) phase: Phase,
+    pub(super) writer: Option<Waker>,
+    pub(super) reader: Option<Waker>,
+    pub(super) overflow_told: bool,
+    pub(super) room: Vec<Waker>,
+    pub(super) backlog_turn: Arc<Mutex<()>>,
+    pub(super) kept: Vec<Box<dyn Any>>,
+}
+
+pub(super) struct Queued {
+    pub(super) frame: Bytes,
+    pub(super) kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Must arrive; counts towards the bound.
+    Durable,
+    /// May be lost; counts towards the bound.
+    Ephemeral,
+    /// A page that the client asked for: one at a time, beside the bound, since asking is not reading slowly.
+    Page,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// Frames are taken.
+    Open,
+    /// It went over its bound; what waited was let go, and only the close is taken.
+    Overflowed,
+    /// The close frame is in; nothing is taken after it.
+    Closing,
+    /// The connection ends when the frames are written.
+    Finished,
+}
+
+impl State {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            frames: VecDeque::new(),
+            is_begun: false,
+            bytes: 0,
+            page_bytes: 0,
+            limit,
+            phase: Phase::Open,
+            writer: None,
+            reader: None,
+            overflow_told: false,
+            room: Vec::new(),
+            backlog_turn: Arc::default(),
+            kept: Vec::new(),
+        }
+    }
+
+    pub(super) fn queue(&mut self, frame: Bytes, kind: Kind) {
+        *self.bytes_of(kind) += frame.len();
+        Metric::OutboxBytes.shift(frame.len() as f64);
+        self.frames.push_back(Queued { frame, kind });
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+    }
+
+    pub(super) fn bytes_of(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Durable | Kind::Ephemeral => &mut self.bytes,
+            Kind::Page => &mut self.page_bytes,
+        }
+    }
+
+    /// A task that is polled again and again waits once.
+    pub(super) fn wait_for_room(&mut self, waker: &Waker) {
+        if !self.room.iter().any(|waiting| waiting.will_wake(waker)) {
+            self.room.push(waker.clone());
+        }
+    }
+
+    pub(super) fn forget(&mut self, at: usize) {
+        if let Some(queued) = self.frames.remove(at) {
+            self.left(&queued);
+        }
+    }
+
+    /// The next bytes to write: a whole frame, or a part of a large one.
+    pub(super) fn take_chunk(&mut self) -> Option<Bytes> {
+        let first = self.frames.front_mut()?;
+        let chunk = first.frame.split_to(first.frame.len().min(CHUNK_BYTES));
+        let queued = Queued { frame: chunk, kind: first.kind };
+        self.is_begun = !first.frame.is_empty();
+        if !self.is_begun {
+            self.frames.pop_front();
+        }
+        self.left(&queued);
+        Some(queued.frame)
+    }
+
+    /// Takes note of bytes that wait no more.
+    pub(super) fn left(&mut self, queued: &Queued) {
+        *self.bytes_of(queued.kind) -= queued.frame.len();
+        Metric::OutboxBytes.shift(-(queued.frame.len() as f64));
+        if self.bytes <= self.limit / 4 || queued.kind == Kind::Page {
+            self.wake_waiting();
+        }
+        if self.frames.is_empty() {
+            // A burst must not leave its capacity behind.
+            self.frames.shrink_to(8);
+        }
+    }
+
+    pub(super) fn forget_all(&mut self) {
+        while let Some(queued) = self.frames.pop_front() {
+            self.left(&queued);
+        }
+        self.is_begun = false;
+    }
+
+    /// Lets everything go but the rest of a frame that has begun to leave.
+    pub(super) fn forget_unbegun(&mut self) {
+        let begun = usize::from(self.is_begun);
+        while self.frames.len() > begun {
+            self.forget(self.frames.len() - 1);
+        }
+    }
+
+    pub(super) fn oldest_ephemeral(&self) -> Option<usize> {
+        let begun = usize::from(self.is_begun);
+        let later = self.frames.iter().skip(begun);
+        later.enumerate().find(|(_, queued)| queued.kind == Kind::Ephemeral).map(|(at, _)| at + begun)
+    }
+
+    pub(super) fn overflow(&mut self) {
+        Metric::Drops.add_labelled("slow_consumer", self.frames.len() as u64 + 1);
+        self.phase = Phase::Overflowed;
+        self.forget_unbegun();
+        self.wake_everyone();
+    }
+
+    pub(super) fn wake_waiting(&mut self) {
+        self.room.drain(..).for_each(Waker::wake);
+    }
+
+    pub(super) fn wake_everyone(&mut self) {
+        self.wake_waiting();
+        for waker in [self.writer.take(), self.reader.take()].into_iter().flatten() {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Bounds, order of loss, and what is given back.
+
+use std::task::{Context, Waker};
+
+use futures::FutureExt;
+
+use super::{state::CHUNK_BYTES, *};
+
+struct Nobody;
+
+impl std::task::Wake for Nobody {
+    fn wake(self: Arc<Self>) {}
+}
+
+fn frame(bytes: usize) -> Bytes {
+    Bytes::from(vec![b'x'; bytes])
+}
+
+fn written(outbox: &Outbox) -> usize {
+    outbox.0.borrow().frames.len()
+}
+
+#[test]
+fn past_its_bound_everything_is_let_go_and_only_the_close_is_taken() {
+    let outbox = Outbox::new(10);
+    assert_eq!(outbox.push(frame(8)), Ok(()));
+    assert_eq!(outbox.push(frame(8)), Ok(()));
+    assert_eq!(outbox.push(frame(1)), Err(Full));
+    assert_eq!(written(&outbox), 0);
+    assert_eq!(outbox.push(frame(1)), Err(Full));
+    outbox.push_last(frame(2));
+    outbox.close(frame(2));
+    assert_eq!(outbox.push(frame(1)), Ok(()));
+    assert_eq!(written(&outbox), 2);
+}
+
+#[test]
+fn a_page_that_was_asked_for_leaves_the_bound_to_the_rest() {
+    let outbox = Outbox::new(10);
+    outbox.push_page(frame(1_000));
+    assert_eq!(outbox.push(frame(9)), Ok(()));
+    assert!(outbox.room_for_page().now_or_never().is_none());
+    outbox.0.borrow_mut().forget(0);
+    assert!(outbox.room_for_page().now_or_never().is_some());
+}
+
+#[test]
+fn who_waits_again_and_again_waits_once() {
+    let outbox = Outbox::new(10);
+    outbox.push_page(frame(1));
+    let mut waiting = std::pin::pin!(outbox.room_for_page());
+    let waker = Waker::from(Arc::new(Nobody));
+    let mut context = Context::from_waker(&waker);
+    for _ in 0..1_000 {
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+    }
+    assert_eq!(outbox.0.borrow().room.len(), 1);
+}
+
+#[test]
+fn a_large_frame_leaves_in_parts_and_whole() {
+    let outbox = Outbox::new(10);
+    outbox.push_page(frame(CHUNK_BYTES + 1));
+    let sizes: Vec<_> = std::iter::from_fn(|| outbox.0.borrow_mut().take_chunk()).map(|chunk| chunk.len()).collect();
+    assert_eq!(sizes, [CHUNK_BYTES, 1]);
+    assert_eq!(outbox.0.borrow().page_bytes, 0);
+}
+
+#[test]
+fn a_frame_that_has_begun_to_leave_is_never_cut() {
+    let outbox = Outbox::new(CHUNK_BYTES * 4);
+    outbox.push_ephemeral(frame(CHUNK_BYTES + 1));
+    assert!(outbox.0.borrow_mut().take_chunk().is_some());
+    outbox.push_ephemeral(frame(CHUNK_BYTES * 4 - 1));
+    outbox.push_ephemeral(frame(CHUNK_BYTES * 4 - 1));
+    let sizes: Vec<_> = outbox.0.borrow().frames.iter().map(|queued| queued.frame.len()).collect();
+    assert_eq!(sizes, [1, CHUNK_BYTES * 4 - 1]);
+    assert_eq!(outbox.push(frame(1)), Err(Full));
+    assert_eq!(written(&outbox), 1);
+}
+
+#[test]
+fn what_is_kept_is_given_back_when_the_body_ends() {
+    let (outbox, kept) = (Outbox::new(10), Rc::new(()));
+    outbox.keep(Box::new(Rc::clone(&kept)));
+    drop(outbox.body());
+    assert_eq!(Rc::strong_count(&kept), 1);
+}
+
+#[test]
+fn ephemeral_frames_are_dropped_oldest_first_and_never_displace_others() {
+    let outbox = Outbox::new(10);
+    outbox.push(frame(4)).unwrap();
+    outbox.push_ephemeral(frame(3));
+    outbox.push_ephemeral(frame(3));
+    outbox.push_ephemeral(frame(5));
+    let sizes: Vec<_> = outbox.0.borrow().frames.iter().map(|queued| queued.frame.len()).collect();
+    assert_eq!(sizes, [4, 5]);
+    outbox.push_ephemeral(frame(7));
+    assert_eq!(written(&outbox), 1);
+}
