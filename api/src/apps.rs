@@ -70,8 +70,9 @@ impl From<App> for AppView {
 pub(crate) struct NewApp {
     /// What it is called: 1 to 100 characters.
     name: String,
-    /// Whether Pusher clients are served; only `false` is possible on this server.
+    /// Whether Pusher clients are wanted. This version does not serve them, whatever is asked; the answer says `false`.
     #[serde(default)]
+    #[expect(dead_code, reason = "it is checked to be a Boolean, and nothing more")]
     pusher: bool,
 }
 
@@ -92,6 +93,7 @@ pub(crate) struct AppPatch {
 
 impl Body for AppPatch {}
 
+/// Switching it on later must not seem to succeed.
 fn refuse_pusher(wanted: bool) -> Result<(), ApiError> {
     if wanted {
         Err(ApiError::field("/pusher", "this server does not serve Pusher clients; leave it out or `false`"))
@@ -155,7 +157,6 @@ pub(crate) async fn make_app(
     services: Data<Services>,
 ) -> Result<Answer<AppView>, ApiError> {
     let Then(scope, Valid(new)) = input;
-    refuse_pusher(new.pusher)?;
     let most = services.ports.plans.limits(&scope.target.plan).apps;
     let app = App::new(scope.target.id, label("/name", &new.name)?, services.now());
     services.ports.apps.insert(&app, most).await?;

@@ -20,9 +20,11 @@ pub(crate) struct List<T: ToSchema> {
 }
 
 impl<T: ToSchema> List<T> {
-    /// A list that is never longer than a page.
-    pub fn whole(items: Vec<T>) -> Self {
-        Self { items, next: None }
+    /// A page of a list that was read whole. A cursor whose item is gone begins the list anew.
+    pub fn part<R>(rows: Vec<R>, page: &Page, id: impl Fn(&R) -> &str, item: impl Fn(R) -> T) -> Self {
+        let last = page.after.as_ref().and_then(|after| rows.iter().position(|row| id(row) == after));
+        let rest = rows.into_iter().skip(last.map_or(0, |last| last + 1)).take(page.limit as usize);
+        Self::page(rest.collect(), page, id, item)
     }
 
     /// A page of what was read for [`wanted`], which is one more than asked for if there is more.
@@ -54,6 +56,16 @@ mod tests {
 
     async fn page(uri: &str) -> Result<Page, ApiError> {
         wanted(&Query::extract(&TestRequest::with_uri(uri).to_http_request()).await.unwrap())
+    }
+
+    #[actix_web::test]
+    async fn a_list_that_was_read_whole_is_given_in_parts() {
+        let list = || vec!["c".to_owned(), "a".to_owned(), "b".to_owned()];
+        let first = List::part(list(), &page("/?limit=2").await.unwrap(), |id| id.as_str(), |id| id);
+        assert_eq!(first.items, ["c", "a"]);
+        let rest = page(&format!("/?limit=2&next={}", first.next.unwrap())).await.unwrap();
+        let rest = List::part(list(), &rest, |id| id.as_str(), |id| id);
+        assert_eq!((rest.items, rest.next), (vec!["b".to_owned()], None));
     }
 
     #[actix_web::test]

@@ -18,8 +18,8 @@ use utoipa::ToSchema;
 use crate::{
     answers::{Answer, Done},
     apps::app_changed,
-    extract::{Allowed, Body, ManageRules, Then, Valid, View},
-    lists::List,
+    extract::{Allowed, Body, ManageRules, Query, Then, Valid, View},
+    lists::{List, wanted},
     openapi::refusals::{ANY, BODY, CHANGE, SESSION, refusals},
     problems::ApiError,
     services::{Services, to_its_end},
@@ -137,14 +137,18 @@ async fn rules_of(services: &Services, app: &App) -> Result<Vec<(Namespace, Rule
     Ok(rules)
 }
 
-refusals!(ListRulesRefusals: SESSION, &[ErrorCode::NotFound], ANY);
+refusals!(ListRulesRefusals: SESSION, &[ErrorCode::NotFound, ErrorCode::InvalidBody], ANY);
 
 /// List an app's rules
 ///
-/// The whole list at once. `_default` is always in it: it is the rule of every namespace that has none of its own.
+/// By namespace. `_default` is always among them: it is the rule of every namespace that has none of its own.
 #[utoipa::path(
     tag = "rules",
-    params(("app" = String, Path, description = "The app's id.", example = "app_01k2v3")),
+    params(
+        ("app" = String, Path, description = "The app's id.", example = "app_01k2v3"),
+        ("limit" = Option<u32>, Query, description = "How many items at most, 1 to 100; 100 where it is absent."),
+        ("next" = Option<String>, Query, description = "The `next` of the page before.")
+    ),
     responses(
         (status = 200, description = "The rules.", body = List<NamedRule>, example = json!({
             "items": [{"namespace": "_default", "public": false, "client_publish": true, "presence": true, "history": {"retention_s": 86_400}}],
@@ -156,13 +160,15 @@ refusals!(ListRulesRefusals: SESSION, &[ErrorCode::NotFound], ANY);
 )]
 #[get("/v1/apps/{app}/rules")]
 pub(crate) async fn list_rules(
-    scope: Allowed<View>,
+    input: Then<Allowed<View>, Query>,
     services: Data<Services>,
 ) -> Result<Answer<List<NamedRule>>, ApiError> {
+    let Then(scope, query) = input;
+    let page = wanted(&query)?;
     let mut rules = rules_of(&services, &scope.target).await?;
     rules.sort_by(|(left, _), (right, _)| left.cmp(right));
-    let items = rules.into_iter().map(|(namespace, rule)| NamedRule { namespace, rule: rule.into() }).collect();
-    Ok(Answer::ok(List::whole(items)))
+    let view = |(namespace, rule): (Namespace, Rule)| NamedRule { namespace, rule: rule.into() };
+    Ok(Answer::ok(List::part(rules, &page, |(namespace, _)| namespace.as_str(), view)))
 }
 
 refusals!(ShowRuleRefusals: SESSION, &[ErrorCode::NotFound, ErrorCode::InvalidBody], ANY);

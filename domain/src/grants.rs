@@ -112,14 +112,20 @@ impl Authenticator {
         Self { directory, clock }
     }
 
-    /// A backend, by a key's id and secret.
-    pub async fn backend(&self, key: &str, secret: &SecretString) -> Result<(Grant, Arc<Key>), Refusal> {
+    /// A backend, by a key's id and secret; with `app`, only a key of that app.
+    pub async fn backend(
+        &self,
+        key: &str,
+        secret: &SecretString,
+        app: Option<&str>,
+    ) -> Result<(Grant, Arc<Key>), Refusal> {
         let refused = || Refusal::plain(ErrorCode::BadKey);
         let id = KeyId::parse(key).map_err(|_| refused())?;
         let key = self.directory.key(&id).await?.ok_or_else(refused)?;
         if !key.accepts(secret, self.clock.now()) {
             return Err(refused());
         }
+        require_app(&key, app, ErrorCode::BadKey)?;
         let grant = self.grant(&key, Identity::Backend, Capability::everything(), ErrorCode::BadKey).await?;
         Ok((grant, key))
     }
@@ -131,22 +137,21 @@ impl Authenticator {
             return Err(Refusal::new(ErrorCode::BadToken, "the key that signed the token is not known here"));
         };
         let claims = tokens::verify(token, &key, self.clock.now()).map_err(refuse_token)?;
-        if app.is_some_and(|app| app != key.app.as_str()) {
-            return Err(Refusal::new(ErrorCode::BadToken, "the token is for another app"));
-        }
+        require_app(&key, app, ErrorCode::BadToken)?;
         let identity = ClientIdentity { client: claims.client, info: claims.info, token_id: claims.token_id };
         let grant = self.grant(&key, Identity::Client(identity), claims.capability, ErrorCode::BadToken).await?;
         Ok(Grant { expires_at: Some(claims.expires_at), ..grant })
     }
 
-    /// Anyone, by a key's id: public channels only.
-    pub async fn public(&self, key: &str) -> Result<Grant, Refusal> {
+    /// Anyone, by a key's id: public channels only; with `app`, only a key of that app.
+    pub async fn public(&self, key: &str, app: Option<&str>) -> Result<Grant, Refusal> {
         let refused = || Refusal::plain(ErrorCode::BadKey);
         let id = KeyId::parse(key).map_err(|_| refused())?;
         let key = self.directory.key(&id).await?.ok_or_else(refused)?;
         if !key.is_live(self.clock.now()) {
             return Err(refused());
         }
+        require_app(&key, app, ErrorCode::BadKey)?;
         self.grant(&key, Identity::Public, Capability::default(), ErrorCode::BadKey).await
     }
 
@@ -169,6 +174,14 @@ impl Authenticator {
             capability,
             ceiling: key.capability.clone(),
         })
+    }
+}
+
+/// Refuses a credential of another app than the caller names.
+fn require_app(key: &Key, app: Option<&str>, code: ErrorCode) -> Result<(), Refusal> {
+    match app {
+        Some(app) if app != key.app.as_str() => Err(Refusal::new(code, "the credential is for another app")),
+        _ => Ok(()),
     }
 }
 

@@ -39,7 +39,8 @@ pub async fn run(file: Option<&Path>) -> Result<(), Problem> {
     let mut findings = Vec::new();
     match Config::load(file) {
         Ok(config) => {
-            findings.push(("configuration", Ok("every setting is known and has a value that can be used".to_owned())));
+            findings.push(("configuration", Ok("every setting has a value that can be used".to_owned())));
+            findings.extend(config.passed_over.iter().map(|variable| ("variables", Err(variable.clone()))));
             findings.extend(stores(&config).await);
             findings.push(("listen", port(config.listen, "listen", "FANFARE_LISTEN")));
             findings.push(("ops_listen", port(config.ops_listen, "ops_listen", "FANFARE_OPS_LISTEN")));

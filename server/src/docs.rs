@@ -78,8 +78,9 @@ pub fn metrics() -> String {
 
 const CONFIGURATION: &str = r#"
 `fanfare serve` runs without any configuration. What is set comes from a file in TOML and from environment variables; a variable overrides
-the file. The file is the one that `--config PATH` or `FANFARE_CONFIG` names, else `./fanfare.toml` if there is one. A setting or a `FANFARE_…` variable that
-is not listed here is refused at start, by name, so that a slip of the pen is not a default in disguise. `fanfare check` says what is wrong, and what to mend.
+the file. The file is the one that `--config PATH` or `FANFARE_CONFIG` names, else `./fanfare.toml` if there is one. A setting in the file that
+is not listed here is refused at start, by name, so that a slip of the pen is not a default in disguise; a `FANFARE_…` variable that is not is passed over, with
+a warning, since an environment is shared with other programs and versions. `fanfare check` says what is wrong, and what to mend.
 
 ```toml
 listen = "127.0.0.1:8080"

@@ -47,6 +47,9 @@ pub fn run(config: &Config, with_demo: bool) -> Result<(), Problem> {
     let metrics = Metrics::install().map_err(setting_up)?;
     end_on_panic();
     raise_open_files();
+    for variable in &config.passed_over {
+        warn!("{}. {}", variable.what, variable.remedy);
+    }
     let engine = engine()?;
     let node = engine.block_on(compose::compose(config))?;
     let demo = if with_demo { Some(engine.block_on(demo::prepare(&node, &config.plan_default))?) } else { None };

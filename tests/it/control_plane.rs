@@ -61,7 +61,7 @@ async fn apps_are_made_listed_changed_and_removed() {
     let (_server, tenant) = start().await;
     let apps = format!("/v1/tenants/{}/apps", tenant.tenant);
     let made = tenant
-        .control(Method::POST, &apps, json!({"name": "staging", "pusher": false}))
+        .control(Method::POST, &apps, json!({"name": "staging", "pusher": true}))
         .await
         .expect(StatusCode::CREATED);
     assert_eq!((&made["name"], &made["enabled"], &made["pusher"]), (&json!("staging"), &json!(true), &json!(false)));
@@ -77,7 +77,7 @@ async fn apps_are_made_listed_changed_and_removed() {
     for bad in [json!({"name": ""}), json!({"pusher": true}), json!({"later": 1}), json!({"enabled": "no"})] {
         tenant.control(Method::PATCH, &app, bad.clone()).await.expect_problem(422, "invalid_body");
     }
-    for bad in [json!({}), json!({"name": "x", "pusher": true}), json!({"name": 1})] {
+    for bad in [json!({}), json!({"name": "x", "pusher": 1}), json!({"name": 1})] {
         tenant.control(Method::POST, &apps, bad).await.expect_problem(422, "invalid_body");
     }
     tenant.control(Method::DELETE, &app, Value::Null).await.expect(StatusCode::NO_CONTENT);

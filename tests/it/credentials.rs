@@ -207,3 +207,27 @@ async fn a_disabled_app_closes_its_connections_and_refuses_its_keys_until_it_is_
     publish().await.expect(StatusCode::ACCEPTED);
     assert_eq!(minted.publish("room", json!(3)).await, 3);
 }
+
+#[tokio::test]
+async fn a_credential_serves_only_the_app_that_the_caller_names() {
+    let (_server, tenant) = start().await;
+    let token = tenant.full_token("ann").await;
+    let publish = |credential: String, path: &str, app: Option<&str>| {
+        let request = tenant.request(Method::POST, path).bearer_auth(credential).json(&json!({"data": 1}));
+        Answer::of(match app {
+            Some(app) => request.header("Fanfare-App", app),
+            None => request,
+        })
+    };
+    let (plain, other) = ("/v1/channels/room/messages", "app_00000000000000000000000000");
+    let named = format!("{plain}?app={}", tenant.app);
+    for (credential, code) in [(token.clone(), "bad_token"), (tenant.credential(), "bad_key")] {
+        publish(credential.clone(), plain, Some(&tenant.app)).await.expect(StatusCode::ACCEPTED);
+        publish(credential.clone(), &named, None).await.expect(StatusCode::ACCEPTED);
+        publish(credential.clone(), plain, Some(other)).await.expect_problem(401, code);
+        publish(credential.clone(), &format!("{plain}?app={other}"), None).await.expect_problem(401, code);
+        publish(credential, &named, Some(other)).await.expect_problem(422, "invalid_body");
+    }
+    let mut socket = Socket::open(&tenant.url).await;
+    assert_eq!(socket.refused(json!({"op": "connect", "key": tenant.key, "app": other})).await, "bad_key");
+}

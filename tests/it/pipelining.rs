@@ -83,7 +83,7 @@ async fn many_channels_with_long_pasts_come_whole_through_one_socket() {
     for id in ids {
         assert_eq!(socket.answer_to(id).await["ok"]["backlog"], 150);
     }
-    let mut next = vec![1; 10];
+    let mut next = [1; 10];
     for message in socket.messages(1_500).await {
         let channel: usize = channel_number(&message);
         assert_eq!(message["serial"], next[channel], "past:{channel}");

@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 
 use crate::{
     answers::{Answer, Done},
-    extract::SignedIn,
-    lists::List,
+    extract::{Query, SignedIn},
+    lists::{List, wanted},
     openapi::refusals::{ANY, CHANGE, SESSION, refusals},
     problems::ApiError,
     services::Services,
@@ -44,13 +44,17 @@ impl SessionView {
     }
 }
 
-refusals!(ListSessionsRefusals: SESSION, ANY);
+refusals!(ListSessionsRefusals: SESSION, &[ErrorCode::InvalidBody], ANY);
 
 /// List your sessions
 ///
-/// The live ones, newest first: the newest 100 at most.
+/// The live ones, newest first.
 #[utoipa::path(
     tag = "accounts",
+    params(
+        ("limit" = Option<u32>, Query, description = "How many items at most, 1 to 100; 100 where it is absent."),
+        ("next" = Option<String>, Query, description = "The `next` of the page before.")
+    ),
     responses(
         (status = 200, description = "The sessions.", body = List<SessionView>, example = json!({
             "items": [{"id": "ssn_01k2v3", "created_at": 1_764_000_000_000u64, "expires_at": 1_766_592_000_000u64, "current": true}],
@@ -63,11 +67,13 @@ refusals!(ListSessionsRefusals: SESSION, ANY);
 #[get("/v1/me/sessions")]
 pub(crate) async fn list_sessions(
     caller: SignedIn,
+    query: Query,
     services: Data<Services>,
 ) -> Result<Answer<List<SessionView>>, ApiError> {
+    let page = wanted(&query)?;
     let sessions = services.ports.accounts.sessions(&caller.user.id, services.now()).await?;
-    let items = sessions.iter().map(|session| SessionView::new(session, &caller.session.id)).collect();
-    Ok(Answer::ok(List::whole(items)))
+    let view = |session: Session| SessionView::new(&session, &caller.session.id);
+    Ok(Answer::ok(List::part(sessions, &page, |session| session.id.as_str(), view)))
 }
 
 refusals!(EndSessionRefusals: SESSION, CHANGE, &[ErrorCode::NotFound], ANY);

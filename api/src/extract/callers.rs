@@ -8,7 +8,7 @@ use fanfare_domain::{Refusal, grants::Grant, ids::KeyId, keys::Key};
 use fanfare_protocol::{ChannelName, ErrorCode};
 use secrecy::SecretString;
 
-use super::Extracting;
+use super::{Extracting, Query, queries::wrong};
 use crate::{problems::ApiError, services::Services};
 
 /// Who is calling on the data plane.
@@ -41,18 +41,30 @@ impl FromRequest for Caller {
         let request = request.clone();
         Box::pin(async move {
             let authenticator = &Services::of(&request).ports.authenticator;
+            let app = named_app(&request).await?;
             let caller = match credential(&request)? {
                 Credential::Key { id, secret } => {
-                    let (grant, key) = authenticator.backend(&id, &secret).await.map_err(ApiError::from)?;
+                    let (grant, key) =
+                        authenticator.backend(&id, &secret, app.as_deref()).await.map_err(ApiError::from)?;
                     Caller { grant, key: Some(key) }
                 }
                 Credential::Token(token) => {
-                    let grant = authenticator.client(&token, None).await.map_err(ApiError::from)?;
+                    let grant = authenticator.client(&token, app.as_deref()).await.map_err(ApiError::from)?;
                     Caller { grant, key: None }
                 }
             };
             Ok(caller)
         })
+    }
+}
+
+/// The app that the caller says it calls: in the header `Fanfare-App`, or in `?app=`. It must be the credential's own.
+async fn named_app(request: &HttpRequest) -> Result<Option<String>, actix_web::Error> {
+    let by_query = Query::extract(request).await?.text("app")?.map(str::to_owned);
+    let by_header = request.headers().get("fanfare-app").map(|app| app.to_str().unwrap_or_default().to_owned());
+    match (by_header, by_query) {
+        (Some(header), Some(query)) if header != query => Err(wrong("app", "is another than in `Fanfare-App`").into()),
+        (header, query) => Ok(header.or(query)),
     }
 }
 

@@ -194,7 +194,12 @@ pub enum Credential {
         app: Option<String>,
     },
     /// A key's id: public channels only.
-    PublicKey(String),
+    PublicKey {
+        /// The key's id.
+        key: String,
+        /// The app that it must be of, if named.
+        app: Option<String>,
+    },
 }
 
 /// What comes of commands: effects, collected in order.

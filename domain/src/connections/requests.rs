@@ -89,7 +89,7 @@ impl Connection {
         let token = token.or_else(|| if key.is_none() { self.bearer.take() } else { None });
         let credential = match (token, key) {
             (Some(token), None) => Credential::Token { token, app },
-            (None, Some(key)) => Credential::PublicKey(key),
+            (None, Some(key)) => Credential::PublicKey { key, app },
             (Some(_), Some(_)) => {
                 let refusal = Refusal::new(ErrorCode::Unauthorized, "`connect` takes either `token` or `key`");
                 return self.refuse_and_close(id, &refusal, effects);

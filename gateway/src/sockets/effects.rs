@@ -63,7 +63,7 @@ impl SocketActor {
         let admitted = async move {
             let grant = match credential {
                 Credential::Token { token, app } => ports.authenticator.client(&token, app.as_deref()).await?,
-                Credential::PublicKey(key) => ports.authenticator.public(&key).await?,
+                Credential::PublicKey { key, app } => ports.authenticator.public(&key, app.as_deref()).await?,
             };
             let limits = &grant.profile.limits;
             let permit = ports.limits.connect(&grant.profile.app.id, limits).map_err(|exceeded| {

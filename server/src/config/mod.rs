@@ -59,6 +59,9 @@ pub struct Config {
     pub api: ApiConfig,
     /// The gateway's own settings.
     pub gateway: GatewayConfig,
+    /// Variables by our name that are passed over, each with the nearest known one.
+    #[serde(skip)]
+    pub passed_over: Vec<Problem>,
 }
 
 /// Everything that is wrong with the configuration.
@@ -83,7 +86,9 @@ impl Config {
     /// Reads the file and the environment given.
     pub fn from_sources(file: Option<&Path>, environment: &[(OsString, OsString)]) -> Result<Self, BadConfig> {
         let table = sources::read(file, environment).map_err(BadConfig)?;
-        let config: Config = table.try_into().map_err(|error: toml::de::Error| BadConfig(vec![wrong_value(&error)]))?;
+        let mut config: Config =
+            table.try_into().map_err(|error: toml::de::Error| BadConfig(vec![wrong_value(&error)]))?;
+        config.passed_over = sources::unknown_variables(environment);
         let keys = [("master_key", &config.master_key), ("master_key_old", &config.master_key_old)];
         let mut problems: Vec<Problem> =
             keys.into_iter().filter_map(|(name, key)| wrong_key(name, key.as_ref()?)).collect();

@@ -150,7 +150,7 @@ pub const SETTINGS: &[Setting] = &[
         "FANFARE_API_PASSWORD_TRIES_PER_MINUTE",
         Kind::Number,
         Some("10"),
-        "Tries of one account's password in a minute, wherever they come from.",
+        "Wrong passwords for one account from one address in a minute; from all addresses together, ten times as many.",
     ),
     row(
         "api.control_requests_per_minute",

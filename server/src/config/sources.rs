@@ -82,7 +82,7 @@ fn merge_environment(environment: &[(OsString, OsString)], table: &mut Table, pr
             continue;
         }
         let Some(setting) = settings::by_variable(name) else {
-            problems.push(unknown_variable(name));
+            problems.extend(engine_variable(name, value.is_empty()));
             continue;
         };
         match value.to_str() {
@@ -173,17 +173,29 @@ fn unknown_key(name: &str) -> Problem {
     Problem::new(format!("there is no setting `{name}`"), suggest(name, &known))
 }
 
+/// A variable that would choose an engine; an empty one chooses none.
+fn engine_variable(name: &str, is_empty: bool) -> Option<Problem> {
+    let engine = ENGINES.iter().find(|(_, variable, _)| *variable == name && !is_empty)?;
+    Some(no_such_engine(name, engine))
+}
+
+/// The variables of ours by their name that this version does not know. They are passed over, since an environment is shared
+/// with other programs and other versions; the file is ours alone.
+pub(super) fn unknown_variables(environment: &[(OsString, OsString)]) -> Vec<Problem> {
+    let names = environment.iter().filter_map(|(name, _)| name.to_str());
+    let ours = names.filter(|name| name.starts_with("FANFARE_") && !CLIENT_VARIABLES.contains(name));
+    let chooses_engine = |name: &str| ENGINES.iter().any(|(_, variable, _)| *variable == name);
+    ours.filter(|name| settings::by_variable(name).is_none() && !chooses_engine(name)).map(unknown_variable).collect()
+}
+
 fn unknown_variable(name: &str) -> Problem {
-    if let Some(engine) = ENGINES.iter().find(|(_, variable, _)| *variable == name) {
-        return no_such_engine(name, engine);
-    }
     let known: Vec<String> = SETTINGS
         .iter()
         .map(|setting| setting.variable)
         .chain(CLIENT_VARIABLES.iter().copied())
         .map(str::to_owned)
         .collect();
-    Problem::new(format!("there is no variable {name}"), suggest(name, &known))
+    Problem::new(format!("this version has no variable {name}, and passes it over"), suggest(name, &known))
 }
 
 fn no_such_engine(shown: &str, (_, _, instead): &(&str, &str, &str)) -> Problem {

@@ -41,17 +41,8 @@ fn there_are_as_many_workers_as_can_be() {
 
 #[test]
 fn everything_unknown_is_refused_at_once_with_the_nearest_known_name() {
-    let said =
-        load("listn = \"127.0.0.1:1\"\n[plans.big]\nconections = 5", &[("FANFARE_LISTNE", "x"), ("HOME", "/root")])
-            .unwrap_err();
-    for part in [
-        "`listn`",
-        "mean `listen`",
-        "`plans.big.conections`",
-        "mean `plans.big.connections`",
-        "FANFARE_LISTNE",
-        "mean `FANFARE_LISTEN`",
-    ] {
+    let said = load("listn = \"127.0.0.1:1\"\n[plans.big]\nconections = 5", &[("HOME", "/root")]).unwrap_err();
+    for part in ["`listn`", "mean `listen`", "`plans.big.conections`", "mean `plans.big.connections`"] {
         assert!(said.contains(part), "{part} is not in:\n{said}");
     }
 }

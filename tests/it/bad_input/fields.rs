@@ -107,7 +107,7 @@ async fn a_wrong_field_of_what_a_tenant_makes_is_pointed_at() {
             (r#"{"name":""}"#, "/name"),
             (r#"{"name":"a\u0000b"}"#, "/name"),
             (r#"{"name":"a\n"}"#, "/name"),
-            (r#"{"name":"a","pusher":true}"#, "/pusher"),
+            (r#"{"name":"a","pusher":1}"#, "/pusher"),
             (r#"{"name":"a","id":"app_mine"}"#, "/id"),
         ],
     )

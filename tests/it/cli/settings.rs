@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use super::run;
-use crate::harness::server::fanfare;
+use crate::harness::server::{Options, Server, fanfare};
 
 /// A server that would start in a folder of its own, if it were not refused.
 fn serve(dir: &tempfile::TempDir) -> Command {
@@ -22,10 +22,24 @@ fn unknown_keys_of_the_file_are_refused_with_the_nearest_known_one() {
     assert!(!dir.path().join("fanfare-data").exists(), "a server that is refused leaves nothing behind");
 }
 
-#[test]
-fn unknown_variables_are_refused_with_the_nearest_known_one() {
+#[tokio::test]
+async fn unknown_variables_are_passed_over_and_said_with_the_nearest_known_one() {
+    let options =
+        Options::default().env("FANFARE_DATADIR", "x").env("FANFARE_DRAIN_WINDOW", "30s").env("FANFARE_REDIS_URL", "");
+    let server = Server::start(options).await;
+    let said = server.stderr();
+    for part in ["FANFARE_DATADIR", "mean `FANFARE_DATA_DIR`", "FANFARE_DRAIN_WINDOW"] {
+        assert!(said.contains(part), "{said}");
+    }
     let dir = tempfile::tempdir().unwrap();
-    run(serve(&dir).env("FANFARE_DATADIR", "x")).failed_saying(&["FANFARE_DATADIR", "mean `FANFARE_DATA_DIR`"]);
+    let mut check = fanfare();
+    check.arg("check").current_dir(dir.path()).env("FANFARE_DATADIR", "x");
+    let checked = run(&mut check);
+    assert!(
+        checked.stdout.contains("problem  variables: this version has no variable FANFARE_DATADIR"),
+        "{}",
+        checked.stdout
+    );
 }
 
 #[test]
