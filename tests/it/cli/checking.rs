@@ -117,6 +117,8 @@ fn a_lost_master_key_is_told_and_never_replaced() {
 #[test]
 fn a_wrong_configuration_is_a_finding_too() {
     let dir = tempfile::tempdir().unwrap();
+    let said = run(command("check", &dir.path().join("data")).env("FANFARE_WORKERS", "many"));
+    assert!(line(&said.stdout, "problem  configuration").contains("FANFARE_WORKERS"), "{}", said.stdout);
     let said = run(command("check", &dir.path().join("data")).env("FANFARE_LOGG", "info"));
-    assert!(line(&said.stdout, "problem  configuration").contains("`FANFARE_LOG`"), "{}", said.stdout);
+    assert!(line(&said.stdout, "problem  variables").contains("`FANFARE_LOG`"), "{}", said.stdout);
 }
