@@ -4,16 +4,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    server::{Options, Server},
     sockets::Socket,
-    tenants::Tenant,
+    tenants::{Tenant, start},
 };
-
-async fn start() -> (Server, Tenant) {
-    let server = Server::start(Options::default()).await;
-    let tenant = Tenant::sign_up(&server).await;
-    (server, tenant)
-}
 
 fn ids(list: &Value) -> Vec<&str> {
     list["items"].as_array().expect("items").iter().map(|item| item["id"].as_str().expect("an id")).collect()

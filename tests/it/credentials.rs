@@ -4,17 +4,10 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    server::{Options, Server},
     sockets::{Received, Socket},
-    tenants::{Answer, Tenant},
+    tenants::{Answer, Tenant, start},
     tokens::every_right,
 };
-
-async fn start() -> (Server, Tenant) {
-    let server = Server::start(Options::default()).await;
-    let tenant = Tenant::sign_up(&server).await;
-    (server, tenant)
-}
 
 /// Connects with a token, or gives the code that it is refused with.
 async fn connect(tenant: &Tenant, token: &str) -> Result<Socket, String> {

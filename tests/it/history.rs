@@ -4,16 +4,7 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use crate::harness::{
-    server::{Options, Server},
-    tenants::{Answer, Tenant},
-};
-
-async fn start() -> (Server, Tenant) {
-    let server = Server::start(Options::default()).await;
-    let tenant = Tenant::sign_up(&server).await;
-    (server, tenant)
-}
+use crate::harness::tenants::{Answer, start};
 
 fn serials(page: &Value) -> Vec<u64> {
     let items = page["items"].as_array().expect("items");

@@ -5,18 +5,11 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    server::{Options, Server},
     sockets::Socket,
-    tenants::{Answer, Tenant},
+    tenants::{Answer, start},
 };
 
 const PATH: &str = "/v1/channels/room/messages?ack=persisted";
-
-async fn start() -> (Server, Tenant) {
-    let server = Server::start(Options::default()).await;
-    let tenant = Tenant::sign_up(&server).await;
-    (server, tenant)
-}
 
 fn keyed(data: Value, key: &str) -> Value {
     json!({"data": data, "idempotency_key": key})

@@ -4,16 +4,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    server::{Options, Server},
     sockets::{Received, Socket},
-    tenants::Tenant,
+    tenants::start,
 };
-
-async fn start() -> (Server, Tenant) {
-    let server = Server::start(Options::default()).await;
-    let tenant = Tenant::sign_up(&server).await;
-    (server, tenant)
-}
 
 #[tokio::test]
 async fn publishes_that_follow_connect_at_once_take_serials_in_their_order() {

@@ -3,16 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{
-    server::{Options, Server},
-    tenants::{Answer, Tenant},
-};
-
-async fn start() -> (Server, Tenant) {
-    let server = Server::start(Options::default()).await;
-    let tenant = Tenant::sign_up(&server).await;
-    (server, tenant)
-}
+use crate::harness::tenants::{Answer, Tenant, start};
 
 async fn post(tenant: &Tenant, channel: &str, body: &Value) -> Answer {
     tenant.data(Method::POST, &format!("/v1/channels/{channel}/messages"), body.clone()).await

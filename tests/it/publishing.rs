@@ -4,16 +4,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    server::{Options, Server},
     sockets::Socket,
-    tenants::{Answer, Tenant},
+    tenants::{Answer, Tenant, start},
 };
-
-async fn start() -> (Server, Tenant) {
-    let server = Server::start(Options::default()).await;
-    let tenant = Tenant::sign_up(&server).await;
-    (server, tenant)
-}
 
 async fn post(tenant: &Tenant, path: &str, body: Value) -> Answer {
     tenant.data(Method::POST, &format!("/v1/channels/{path}"), body).await

@@ -3,17 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{
-    server::{Options, Server},
-    sockets::Socket,
-    tenants::Tenant,
-};
-
-async fn start() -> (Server, Tenant) {
-    let server = Server::start(Options::default()).await;
-    let tenant = Tenant::sign_up(&server).await;
-    (server, tenant)
-}
+use crate::harness::{sockets::Socket, tenants::start};
 
 async fn epoch(socket: &mut Socket, channel: &str) -> String {
     let page = socket.ask(json!({"op": "history", "channel": channel, "limit": 1})).await;

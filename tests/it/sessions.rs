@@ -5,14 +5,8 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     server::{Options, Server},
-    tenants::{Answer, PASSWORD, Tenant},
+    tenants::{Answer, PASSWORD, Tenant, start},
 };
-
-async fn start() -> (Server, Tenant) {
-    let server = Server::start(Options::default()).await;
-    let tenant = Tenant::sign_up(&server).await;
-    (server, tenant)
-}
 
 async fn log_in(tenant: &Tenant, email: &str, password: &str) -> Answer {
     Answer::of(tenant.request(Method::POST, "/v1/login").json(&json!({"email": email, "password": password}))).await

@@ -6,16 +6,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    server::{Options, Server},
     sockets::Socket,
-    tenants::Tenant,
+    tenants::{Tenant, start},
 };
-
-async fn start() -> (Server, Tenant) {
-    let server = Server::start(Options::default()).await;
-    let tenant = Tenant::sign_up(&server).await;
-    (server, tenant)
-}
 
 async fn publish_all(tenant: &Tenant, channel: &str, data: impl IntoIterator<Item = u64>) {
     for number in data {

@@ -5,17 +5,10 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    server::{Options, Server},
     sockets::Socket,
-    tenants::Tenant,
+    tenants::start,
     tokens::{every_right, now_s},
 };
-
-async fn start() -> (Server, Tenant) {
-    let server = Server::start(Options::default()).await;
-    let tenant = Tenant::sign_up(&server).await;
-    (server, tenant)
-}
 
 /// A part of a JWT, unverified.
 fn part(token: &str, at: usize) -> Value {

@@ -3,7 +3,10 @@
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use super::{server::Server, sockets::Socket};
+use super::{
+    server::{Options, Server},
+    sockets::Socket,
+};
 
 /// An answer over HTTP, read whole.
 #[derive(Debug, Clone)]
@@ -74,6 +77,13 @@ pub const PASSWORD: &str = "correct horse battery";
 fn unique() -> u64 {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+/// A server with a tenant on it.
+pub async fn start() -> (Server, Tenant) {
+    let server = Server::start(Options::default()).await;
+    let tenant = Tenant::sign_up(&server).await;
+    (server, tenant)
 }
 
 impl Tenant {
