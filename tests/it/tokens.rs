@@ -154,11 +154,11 @@ async fn while_a_token_is_expired_nothing_passes_and_a_fresh_one_goes_on_without
 #[tokio::test]
 async fn a_token_that_runs_out_is_warned_of() {
     let (_server, tenant) = start().await;
-    let mut socket = Socket::connect(&tenant.url, &tenant.short_token("ann", every_right(), 10.5)).await;
+    let mut socket = Socket::connect(&tenant.url, &tenant.short_token("ann", every_right(), 12.0)).await;
     let warning = socket.event_of("token_expiring").await;
     let in_ms = warning["in_ms"].as_u64().expect("how soon");
     assert!((8_000..=10_000).contains(&in_ms), "{warning}");
-    let mut socket = Socket::connect(&tenant.url, &tenant.short_token("ann", every_right(), 60.5)).await;
+    let mut socket = Socket::connect(&tenant.url, &tenant.short_token("ann", every_right(), 62.0)).await;
     let warning = socket.event_of("token_expiring").await;
     let in_ms = warning["in_ms"].as_u64().expect("how soon");
     assert!((58_000..=60_000).contains(&in_ms), "{warning}");
