@@ -42,6 +42,20 @@ async fn publishes_that_follow_connect_at_once_take_serials_in_their_order() {
 }
 
 #[tokio::test]
+async fn what_follows_connect_is_read_on_the_terms_that_it_brings() {
+    let (mut server, tenant) = start().await;
+    let token = tenant.full_token("ann").await;
+    // A server that knows no key yet has to look it up, while the next request has arrived already.
+    server.kill9().await;
+    server.restart().await;
+    let mut socket = Socket::open(&tenant.url).await;
+    let publish = json!({"op": "publish", "channel": "room", "data": "x".repeat(60_000), "ack": "persisted"});
+    let ids = socket.send_together(vec![json!({"op": "connect", "token": token}), publish]).await;
+    assert!(socket.answer_to(ids[0]).await.get("ok").is_some());
+    assert_eq!(socket.answer_to(ids[1]).await["ok"]["serial"], 1);
+}
+
+#[tokio::test]
 async fn before_connect_only_small_messages_are_read() {
     let (_server, tenant) = start().await;
     let mut socket = Socket::open(&tenant.url).await;

@@ -6,7 +6,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    sockets::Socket,
+    server::Server,
+    sockets::{Received, Socket},
     tenants::{Tenant, start},
 };
 
@@ -24,6 +25,43 @@ fn serials(messages: &[Value]) -> Vec<u64> {
 async fn head(tenant: &Tenant, channel: &str) -> (String, u64) {
     let head = tenant.join("looker").await.subscribe(channel).await;
     (head["epoch"].as_str().expect("an epoch").to_owned(), head["serial"].as_u64().expect("a serial"))
+}
+
+#[tokio::test]
+async fn who_reads_too_slowly_is_closed_and_resumes_and_the_others_still_receive() {
+    let (server, tenant) = start().await;
+    let token = tenant.full_token("ann").await;
+    let mut stalled = Socket::open_narrow(&tenant.url).await;
+    stalled.ask(json!({"op": "connect", "token": token})).await;
+    let epoch = stalled.subscribe("room").await["epoch"].clone();
+    let mut healthy = tenant.join("bob").await;
+    healthy.subscribe("room").await;
+    let (text, mut head) = ("x".repeat(60_000), 0);
+    while !is_closed_as_slow(&server).await {
+        head = tenant.publish("room", json!(text)).await;
+        assert_eq!(healthy.event_of("message").await["serial"], head);
+        assert!(head < 1_000, "60 MB wait for one socket");
+    }
+    let (events, end) = stalled.closed().await;
+    assert_eq!(end, Received::Close(4122, "slow_consumer".into()));
+    let (error, messages) = events.split_last().expect("an error comes before the close");
+    assert_eq!(error["error"]["code"], "slow_consumer");
+    let received: Vec<_> = messages.iter().map(|message| message["serial"].as_u64().expect("a serial")).collect();
+    assert_eq!(received, (1..=received.len() as u64).collect::<Vec<_>>());
+    let mut resumed = tenant.join("ann").await;
+    let ok = resumed.resume("room", epoch.as_str().expect("an epoch"), received.len() as u64).await;
+    assert_eq!(ok["resumed"], true);
+    for serial in received.len() as u64 + 1..=head {
+        assert_eq!(resumed.event_of("message").await["serial"], serial);
+    }
+}
+
+/// Whether a server has let go what waited for a slow socket.
+async fn is_closed_as_slow(server: &Server) -> bool {
+    let answer = reqwest::get(format!("{}/metrics", server.ops_url())).await.expect("the server answers");
+    let metrics = answer.text().await.expect("metrics are text");
+    let drops = metrics.lines().find_map(|line| line.strip_prefix("fanfare_drops_total{reason=\"slow_consumer\"} "));
+    drops.is_some_and(|count| count != "0")
 }
 
 #[tokio::test]

@@ -123,6 +123,19 @@ impl Socket {
         id
     }
 
+    /// Sends requests in one write and gives their ids.
+    pub async fn send_together(&mut self, requests: Vec<Value>) -> Vec<u32> {
+        let mut ids = Vec::with_capacity(requests.len());
+        for mut request in requests {
+            request["id"] = json!(self.next_id);
+            ids.push(self.next_id);
+            self.next_id += 1;
+            self.stream.feed(Message::text(request.to_string())).await.expect("the socket takes a frame");
+        }
+        self.stream.flush().await.expect("the socket takes frames");
+        ids
+    }
+
     /// Sends a request and waits for its answer, whatever it is: the object that holds `ok` or `error`.
     pub async fn answer(&mut self, request: Value) -> Value {
         let id = self.send(request).await;
