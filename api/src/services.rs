@@ -86,7 +86,7 @@ impl Services {
 
     /// Tells live connections, on every node, of a change that is stored already.
     pub(crate) async fn tell(&self, change: Broadcast) -> Result<(), Refusal> {
-        self.ports.bus.send(vec![change]).await.map_err(|failure| {
+        self.ports.bus.send(vec![change]).await.map(drop).map_err(|failure| {
             error!(error = %failure, "A change is stored, but live connections could not be told");
             Refusal::new(
                 ErrorCode::Unavailable,

@@ -94,6 +94,10 @@ id!(
     MessageId, "msg_"
 );
 id!(
+    /// A worker process.
+    WorkerId, "wrk_"
+);
+id!(
     /// A client's connection.
     ConnectionId, "con_"
 );

@@ -16,6 +16,7 @@ pub mod keys;
 pub mod limits;
 pub mod messages;
 pub mod metrics;
+pub mod partitions;
 pub mod plans;
 pub mod publishing;
 pub mod refusals;
@@ -23,6 +24,7 @@ pub mod rules;
 pub mod secrets;
 pub mod stores;
 pub mod tokens;
+pub mod traces;
 
 pub use clock::{Clock, Timestamp};
 pub use refusals::Refusal;

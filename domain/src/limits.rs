@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use async_trait::async_trait;
 use fanfare_protocol::ErrorCode;
 
 use crate::{Refusal, ids::AppId, plans::Limits};
@@ -35,12 +36,13 @@ impl Exceeded {
 /// A connection's place in its app's quota, given back when it is dropped.
 pub trait ConnectionPermit: std::fmt::Debug + Send + Sync {}
 
-/// Decides, on this node, what apps may do. Never blocks.
+/// Decides, on this node, what apps may do; a cluster's nodes share each limit. Rates never wait; a place among connections may.
+#[async_trait]
 pub trait AppLimits: Send + Sync {
     /// Takes `count` publishes from the app's rate: one second's worth, and never less than the largest batch, may come at once.
     fn publish(&self, app: &AppId, limits: &Limits, count: NonZeroU32) -> Result<Quota, Exceeded>;
     /// Takes a page from the app's rate of reading history, over REST and sockets together: one second's worth may come at once.
     fn history(&self, app: &AppId, limits: &Limits) -> Result<Quota, Exceeded>;
     /// Takes a place among the app's connections.
-    fn connect(&self, app: &AppId, limits: &Limits) -> Result<Box<dyn ConnectionPermit>, Exceeded>;
+    async fn connect(&self, app: &AppId, limits: &Limits) -> Result<Box<dyn ConnectionPermit>, Exceeded>;
 }

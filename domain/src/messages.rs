@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use crate::{
     Timestamp,
     ids::{AppId, ConnectionId, MessageId},
+    traces::TraceParent,
 };
 
 /// A message before or after it has a place in its channel.
@@ -52,6 +53,8 @@ pub struct Envelope {
     pub place: Option<(Epoch, Serial)>,
     /// The connection that is to see a `skip` in its stead.
     pub exclude: Option<ConnectionId>,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceParent>,
     /// The message.
     pub message: Message,
 }

@@ -69,6 +69,7 @@ metrics! {
     Drops Counter "fanfare_drops_total" Some("reason"), "Messages that a subscriber did not get, by reason: `ephemeral_overflow`, `slow_consumer`.";
     AppendSeconds Histogram "fanfare_append_seconds" None, "One append of a batch to the message log, commit included.";
     AppendMessages Counter "fanfare_append_messages_total" None, "Messages appended to the log.";
+    DeadLetters Counter "fanfare_dead_letters_total" Some("reason"), "Messages set aside among the dead letters, by reason: `conflict`, `malformed`, `rejected`.";
     HistoryReads Counter "fanfare_history_reads_total" Some("purpose"), "Pages read from the log, by purpose: `history`, `resume`.";
     HttpRequests Counter "fanfare_http_requests_total" Some("status"), "HTTP requests answered, by class of status.";
     HttpSeconds Histogram "fanfare_http_request_seconds" None, "From an HTTP request's arrival to its answer; upgrades not counted.";

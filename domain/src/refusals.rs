@@ -65,7 +65,11 @@ impl From<StoreError> for Refusal {
         error!(error = %failure, cause, "The store failed");
         match failure {
             StoreError::Unavailable(_) => Refusal::plain(ErrorCode::Unavailable).retry_after(Duration::from_secs(1)),
-            StoreError::Conflict | StoreError::Full(_) | StoreError::Corrupt(_) => Refusal::plain(ErrorCode::Internal),
+            StoreError::Conflict
+            | StoreError::Full(_)
+            | StoreError::Corrupt(_)
+            | StoreError::Rejected(_)
+            | StoreError::Fenced => Refusal::plain(ErrorCode::Internal),
         }
     }
 }

@@ -14,6 +14,12 @@ pub enum StoreError {
     /// There are as many of them as are allowed: so many.
     #[error("there are {0} already, which is all that are allowed")]
     Full(u32),
+    /// This can never be stored, whoever tries; the text says why.
+    #[error("it can never be stored: {0}")]
+    Rejected(String),
+    /// The partition has another owner; nothing was stored.
+    #[error("the partition has another owner")]
+    Fenced,
     /// What is stored cannot be read back; a person must look.
     #[error("what is stored cannot be read: {0}")]
     Corrupt(String),

@@ -10,6 +10,7 @@ use fanfare_domain::{
     StoreError, Timestamp,
     history::{Appended, Head, HistoryPage, MessageLog, Visible},
     ids::AppId,
+    partitions::Fence,
     publishing::Accepted,
 };
 use fanfare_protocol::{ChannelName, requests::Range};
@@ -46,14 +47,18 @@ struct Watched {
 
 #[async_trait]
 impl MessageLog for Watched {
-    async fn append(&self, messages: &[Accepted]) -> Result<Vec<Appended>, StoreError> {
-        let outcome = self.log.append(messages).await;
+    async fn append(&self, fence: Option<Fence>, messages: &[Accepted]) -> Result<Vec<Appended>, StoreError> {
+        let outcome = self.log.append(fence, messages).await;
         self.appends.note(outcome.is_ok());
         outcome
     }
 
     async fn head(&self, app: &AppId, channel: &ChannelName) -> Result<Option<Head>, StoreError> {
         self.log.head(app, channel).await
+    }
+
+    async fn heads(&self, channels: &[(AppId, ChannelName)]) -> Result<Vec<Option<Head>>, StoreError> {
+        self.log.heads(channels).await
     }
 
     async fn read(

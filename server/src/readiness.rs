@@ -10,7 +10,7 @@ use std::{
 
 use fanfare_domain::{
     accounts::Accounts,
-    bus::{Broadcast, Bus},
+    bus::{Broadcast, Bus, Heard},
     ids::TenantId,
 };
 use fanfare_infra::sql::SqlStore;
@@ -100,7 +100,7 @@ impl Readiness {
     /// Sends beats over the bus and takes note of those that come back, until `shutdown` says so.
     pub async fn beat(self: Arc<Self>, bus: Arc<dyn Bus>, mut shutdown: watch::Receiver<bool>) -> Result<(), Problem> {
         let failed = |error: fanfare_domain::bus::BusError| Problem::new(error.to_string(), "Start the server again.");
-        let mut heard = bus.listen().await.map_err(failed)?;
+        let mut listener = bus.listen().await.map_err(failed)?;
         let own: u64 = rand::random();
         let mut due = tokio::time::interval(BEAT);
         let mut sending = tokio::spawn(async {});
@@ -110,8 +110,8 @@ impl Readiness {
                 _ = due.tick() => if sending.is_finished() {
                     sending = tokio::spawn(send(bus.clone(), own));
                 },
-                broadcast = heard.recv() => match broadcast {
-                    Some(Broadcast::Beat(number)) if number == own => self.note_beat(),
+                heard = listener.heard.recv() => match heard {
+                    Some(Heard::Sent(Broadcast::Beat(number))) if number == own => self.note_beat(),
                     Some(_) => {}
                     None => return Err(Problem::new("the bus closed", "Start the server again.")),
                 },

@@ -7,6 +7,7 @@ use actix_web::{
     dev::{Server, ServerHandle},
     rt,
 };
+use fanfare_domain::publishing::Queue;
 use fanfare_infra::telemetry::{self, Metrics};
 use tokio::{
     runtime::{Handle, Runtime},
@@ -150,7 +151,7 @@ async fn serve(
 async fn shut_down(node: &Node, handle: ServerHandle, worker: &mut JoinHandle<()>) {
     node.gateway.drain().await;
     handle.stop(true).await;
-    node.queue.close();
+    node.queue.close().await;
     // An error here is a panic, which has ended the process already.
     let _ = worker.await;
 }
@@ -174,7 +175,8 @@ fn cannot_serve(error: &std::io::Error) -> Problem {
 /// Delivers, and sweeps beside it; the task ends when the queue is closed and empty.
 fn start_worker(node: &Node, engine: &Handle, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
     engine.spawn(fanfare_worker::sweep(node.log.clone(), node.clock.clone(), stopped));
-    engine.spawn(fanfare_worker::deliver(Arc::new(node.queue.clone()), node.log.clone(), node.bus.clone()))
+    let delivery = fanfare_worker::deliver(Arc::new(node.queue.clone()), None, node.log.clone(), node.bus.clone());
+    engine.spawn(async move { _ = delivery.await })
 }
 
 async fn keep_up(metrics: Metrics, mut stopped: watch::Receiver<bool>) {

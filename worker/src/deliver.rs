@@ -6,58 +6,164 @@ use std::{
 };
 
 use fanfare_domain::{
-    bus::{Broadcast, Bus},
+    StoreError,
+    bus::{Ahead, Broadcast, Bus},
     history::{Appended, MessageLog},
     messages::{Envelope, Message},
     metrics::Metric,
-    publishing::{Accepted, Queue},
+    partitions::Fence,
+    publishing::{Accepted, Batch, Queue},
 };
-use tracing::error;
+use tracing::{error, warn};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Delivers batch after batch until the queue is closed and empty.
-pub async fn deliver(queue: Arc<dyn Queue>, log: Arc<dyn MessageLog>, bus: Arc<dyn Bus>) {
+/// Why nothing more is delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// The queue was closed and is empty, or it went away.
+    Closed,
+    /// The partition has another owner.
+    Fenced,
+    /// The log cannot be written now.
+    LogAway,
+    /// The bus knows more of a channel than the log: an older state of the log was restored.
+    Ahead(Box<Ahead>),
+}
+
+/// Delivers batch after batch. Without a fence the queue is the process's own: a batch that cannot be appended was never accepted, and
+/// the next one is tried. With a fence, what is not stored goes back to the queue.
+pub async fn deliver(
+    queue: Arc<dyn Queue>,
+    fence: Option<Fence>,
+    log: Arc<dyn MessageLog>,
+    bus: Arc<dyn Bus>,
+) -> Ended {
     while let Some(mut batch) = queue.next().await {
         let begun = Instant::now();
-        match log.append(batch.messages()).await {
+        match append(batch.as_mut(), fence, log.as_ref()).await {
             Ok(outcomes) => {
                 Metric::AppendSeconds.observe(begun.elapsed());
                 batch.answer(&outcomes);
-                send(bus.as_ref(), batch.messages(), &outcomes).await;
+                if bury_conflicts(batch.as_mut(), &outcomes).await.is_err() {
+                    return Ended::Closed;
+                }
+                let ahead = send(bus.as_ref(), batch.messages(), &outcomes).await;
+                if fence.is_some()
+                    && let Some(ahead) = truly_ahead(log.as_ref(), ahead).await
+                {
+                    return Ended::Ahead(Box::new(ahead));
+                }
                 batch.ack().await;
             }
             Err(failure) => {
                 let cause = std::error::Error::source(&failure).map(ToString::to_string);
                 error!(error = %failure, cause, messages = batch.messages().len(), "A batch could not be appended");
                 batch.fail();
+                match (fence, failure) {
+                    (None, _) => {}
+                    (Some(_), StoreError::Fenced) => return Ended::Fenced,
+                    (Some(_), _) => return Ended::LogAway,
+                }
             }
         }
     }
+    Ended::Closed
 }
 
-/// Puts what was stored on the bus, in order, and tries until it is there: a later message must not overtake it.
-async fn send(bus: &dyn Bus, messages: &[Accepted], outcomes: &[Appended]) {
+/// Appends a batch as one; if something in it can never be stored, message by message, with that one set aside.
+async fn append(
+    batch: &mut dyn Batch,
+    fence: Option<Fence>,
+    log: &dyn MessageLog,
+) -> Result<Vec<Appended>, StoreError> {
+    match log.append(fence, batch.messages()).await {
+        Err(failure) if is_permanent(&failure) => warn!(error = %failure, "A batch is tried message by message"),
+        outcome => return outcome,
+    }
+    let mut outcomes = Vec::with_capacity(batch.messages().len());
+    for at in 0..batch.messages().len() {
+        match log.append(fence, &batch.messages()[at..=at]).await {
+            Ok(alone) => outcomes.extend(alone),
+            Err(failure) if is_permanent(&failure) => {
+                let reason = failure.to_string();
+                error!(message = %batch.messages()[at].message.id, reason, "A message can never be stored; it is set aside");
+                batch.bury(at, &reason).await.map_err(StoreError::unavailable)?;
+                Metric::DeadLetters.add_labelled("rejected", 1);
+                outcomes.push(Appended::Rejected);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(outcomes)
+}
+
+fn is_permanent(failure: &StoreError) -> bool {
+    matches!(failure, StoreError::Rejected(_) | StoreError::Corrupt(_) | StoreError::Conflict)
+}
+
+/// Sets aside what another message under the same key stood in the way of, where nobody waits to be told so.
+async fn bury_conflicts(batch: &mut dyn Batch, outcomes: &[Appended]) -> Result<(), ()> {
+    for (at, outcome) in outcomes.iter().enumerate() {
+        if *outcome == Appended::Conflict && !batch.is_awaited(at) {
+            let buried = batch.bury(at, "another message has the same idempotency key").await;
+            buried.map_err(|failure| warn!(error = %failure, "A message could not be set aside"))?;
+            Metric::DeadLetters.add_labelled("conflict", 1);
+        }
+    }
+    Ok(())
+}
+
+/// Puts what is stored on the bus, in order, and tries until it is there: a later message must not overtake it.
+async fn send(bus: &dyn Bus, messages: &[Accepted], outcomes: &[Appended]) -> Vec<Ahead> {
+    let stored = outcomes.iter().filter(|outcome| matches!(outcome, Appended::Stored { .. })).count();
+    Metric::AppendMessages.add(stored as u64);
     let broadcasts: Vec<_> =
         messages.iter().zip(outcomes).filter_map(|(accepted, outcome)| broadcast(accepted, outcome)).collect();
-    Metric::AppendMessages.add(broadcasts.len() as u64);
+    if broadcasts.is_empty() {
+        return Vec::new();
+    }
     let mut pause = FIRST_PAUSE;
-    while let Err(failure) = bus.send(broadcasts.clone()).await {
-        error!(error = %failure, "The bus did not take a batch; trying again");
+    loop {
+        match bus.send(broadcasts.clone()).await {
+            Ok(ahead) => return ahead,
+            Err(failure) => error!(error = %failure, "The bus did not take a batch; trying again"),
+        }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
+/// What is sent of a message that is stored: also of one that was stored before it was handed out again, since it may never have been sent.
 fn broadcast(accepted: &Accepted, outcome: &Appended) -> Option<Broadcast> {
-    let Appended::Stored { epoch, serial, time } = outcome else { return None };
+    let (epoch, serial, time) = match outcome {
+        Appended::Stored { epoch, serial, time } => (epoch, serial, time),
+        Appended::Repeated { epoch, serial, time } if accepted.redelivered => (epoch, serial, time),
+        _ => return None,
+    };
     let envelope = Envelope {
         app: accepted.app.clone(),
         channel: accepted.channel.clone(),
         place: Some((epoch.clone(), *serial)),
         exclude: accepted.exclude.clone(),
+        trace: accepted.trace.clone(),
         message: Message { time: *time, ..accepted.message.clone() },
     };
     Some(Broadcast::Message(Arc::new(envelope)))
+}
+
+/// A head on the bus that the log does not know either. One that it knows was moved there by the partition's next owner.
+async fn truly_ahead(log: &dyn MessageLog, ahead: Vec<Ahead>) -> Option<Ahead> {
+    if ahead.is_empty() {
+        return None;
+    }
+    let channels: Vec<_> = ahead.iter().map(|ahead| (ahead.app.clone(), ahead.channel.clone())).collect();
+    // A log that is away now says so at the next append.
+    let heads = log.heads(&channels).await.ok()?;
+    let lacks = |(ahead, head): &(Ahead, _)| {
+        let head: &Option<fanfare_domain::history::Head> = head;
+        head.as_ref().is_some_and(|head| head.epoch == ahead.head.epoch && head.serial < ahead.head.serial)
+    };
+    ahead.into_iter().zip(heads).find(lacks).map(|(ahead, _)| ahead)
 }

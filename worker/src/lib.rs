@@ -3,5 +3,5 @@
 mod deliver;
 mod sweep;
 
-pub use deliver::deliver;
+pub use deliver::{Ended, deliver};
 pub use sweep::sweep;

@@ -181,6 +181,7 @@ impl Open {
             ephemeral: publish.ephemeral,
             exclude: (!publish.echo).then(|| connection.clone()),
             idempotency_key: publish.idempotency_key,
+            trace: None,
         };
         Ok(Effect::Publish { id, publish: Box::new(publish), ack })
     }

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use fanfare_protocol::{ChannelName, Epoch, Serial, requests::Range};
 
-use crate::{StoreError, Timestamp, ids::AppId, messages::Message, publishing::Accepted, rules::Retention};
+use crate::{
+    StoreError, Timestamp, ids::AppId, messages::Message, partitions::Fence, publishing::Accepted, rules::Retention,
+};
 
 /// A page of anything ends at this many bytes.
 pub const PAGE_BYTES: usize = 1024 * 1024;
@@ -66,20 +68,27 @@ pub enum Appended {
         epoch: Epoch,
         /// The serial it took then.
         serial: Serial,
+        /// The time it has had since then.
+        time: Timestamp,
     },
     /// Another message was stored under the same idempotency key.
     Conflict,
     /// The app is gone.
     NoApp,
+    /// It can never be stored; said by whoever tried it alone.
+    Rejected,
 }
 
 /// The log of messages. Appends of one call are one transaction; when it returns, they are on disk.
 #[async_trait]
 pub trait MessageLog: Send + Sync {
-    /// Appends messages in the order given, giving each new one the next serial of its channel.
-    async fn append(&self, messages: &[Accepted]) -> Result<Vec<Appended>, StoreError>;
+    /// Appends messages in the order given, giving each new one the next serial of its channel. With a fence, only if it still holds;
+    /// else [`StoreError::Fenced`].
+    async fn append(&self, fence: Option<Fence>, messages: &[Accepted]) -> Result<Vec<Appended>, StoreError>;
     /// Where a channel stands; `None` if the app is gone.
     async fn head(&self, app: &AppId, channel: &ChannelName) -> Result<Option<Head>, StoreError>;
+    /// Where channels stand, in the order asked for; `None` for those whose app is gone.
+    async fn heads(&self, channels: &[(AppId, ChannelName)]) -> Result<Vec<Option<Head>>, StoreError>;
     /// Reads a page of at most `limit` messages and [`PAGE_BYTES`]; `None` if the app is gone.
     async fn read(
         &self,

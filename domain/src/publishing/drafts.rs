@@ -59,6 +59,8 @@ pub(super) fn draft(grant: &Grant, publish: NewPublish, ack: Ack, now: Timestamp
             fingerprint,
             exclude: publish.exclude,
             retention,
+            trace: publish.trace,
+            redelivered: false,
         })),
         _ if ack == Ack::Persisted => Err(Refusal::new(
             ErrorCode::HistoryOff,
@@ -69,6 +71,7 @@ pub(super) fn draft(grant: &Grant, publish: NewPublish, ack: Ack, now: Timestamp
             channel: publish.channel,
             place: None,
             exclude: publish.exclude,
+            trace: publish.trace,
             message,
         })),
     }

@@ -17,7 +17,9 @@ use crate::{
     limits::{AppLimits, Quota},
     messages::{Envelope, Message},
     metrics::Metric,
+    partitions::Partition,
     rules::Retention,
+    traces::TraceParent,
 };
 
 mod drafts;
@@ -44,6 +46,8 @@ pub struct NewPublish {
     pub exclude: Option<ConnectionId>,
     /// Makes retries safe.
     pub idempotency_key: Option<String>,
+    /// The trace that the request belongs to.
+    pub trace: Option<TraceParent>,
 }
 
 /// A checked message that is to be appended.
@@ -63,6 +67,10 @@ pub struct Accepted {
     pub exclude: Option<ConnectionId>,
     /// How long it is kept.
     pub retention: Retention,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceParent>,
+    /// Whether it may be stored already without a key, since the queue handed it out before.
+    pub redelivered: bool,
 }
 
 /// The answer to a publish.
@@ -83,12 +91,18 @@ pub enum IntakeError {
     /// It may or may not have been accepted.
     #[error("the queue did not confirm the message")]
     Unconfirmed,
+    /// The queue is away; nothing was accepted.
+    #[error("the queue is not available")]
+    Unavailable,
     /// Another message has the same idempotency key.
     #[error("another message has the same idempotency key")]
     Conflict,
     /// The app is gone.
     #[error("the app is gone")]
     NoApp,
+    /// It can never be stored.
+    #[error("the message can never be stored")]
+    Rejected,
 }
 
 impl From<IntakeError> for Refusal {
@@ -96,7 +110,9 @@ impl From<IntakeError> for Refusal {
         match error {
             IntakeError::Full => Refusal::plain(ErrorCode::BacklogFull).retry_after(Duration::from_secs(1)),
             IntakeError::Unconfirmed => Refusal::plain(ErrorCode::Unconfirmed).retry_after(Duration::from_secs(1)),
+            IntakeError::Unavailable => Refusal::plain(ErrorCode::Unavailable).retry_after(Duration::from_secs(1)),
             IntakeError::Conflict => Refusal::plain(ErrorCode::IdempotencyConflict),
+            IntakeError::Rejected => Refusal::plain(ErrorCode::Internal),
             IntakeError::NoApp => Refusal::plain(ErrorCode::NotFound),
         }
     }
@@ -107,13 +123,39 @@ impl From<IntakeError> for Refusal {
 pub trait Intake: Send + Sync {
     /// Accepts messages durably, in the order given; one answer each. With `persisted`, answers carry the place.
     async fn submit(&self, messages: Vec<Accepted>, ack: Ack) -> Vec<Result<Receipt, IntakeError>>;
+    /// Sends something that changes nothing the way that publishes go, and waits until the queue has it.
+    async fn probe(&self) -> Result<(), IntakeError>;
 }
 
-/// The durable queue, as workers see it.
+/// The partitions of the durable queue, as their owners see them.
+#[async_trait]
+pub trait Queues: Send + Sync {
+    /// Begins to take from a partition's queue. Fails while somebody else still takes from it, or while the queue is away.
+    async fn open(&self, partition: Partition) -> Result<Arc<dyn Queue>, QueueError>;
+}
+
+/// Why a partition's queue cannot be taken from, or a message not be set aside.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// The partition's last owner still takes from it.
+    #[error("the partition's last owner still takes from it")]
+    Busy,
+    /// The queue is away, or does not confirm.
+    #[error("the queue is not available: {0}")]
+    Unavailable(String),
+    /// The next message was written by a newer version than this one, which must not judge it.
+    #[error("a message was written by a newer version of Fanfare")]
+    Newer,
+}
+
+/// The durable queue, as workers see it; one partition of it where there are several.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// The next batch, in order per channel; `None` when the queue is closed and empty.
+    /// The next batch, in order per channel; `None` when nothing more comes: the queue was closed and is empty, or it went away.
     async fn next(&self) -> Option<Box<dyn Batch>>;
+    /// Takes no more. What was handed out can still be settled; what was not goes back to a queue that outlives the process, and is still
+    /// handed out by one that does not.
+    async fn close(&self);
 }
 
 /// Messages taken from the queue and not yet settled.
@@ -123,7 +165,11 @@ pub trait Batch: Send {
     fn messages(&self) -> &[Accepted];
     /// Tells whoever waits what became of each message. Called once, after the append is on disk.
     fn answer(&mut self, outcomes: &[Appended]);
-    /// Tells whoever waits that the append failed; nothing of the batch is stored.
+    /// Whether somebody waits to be told the place of a message.
+    fn is_awaited(&self, at: usize) -> bool;
+    /// Sets a message aside for good, with the reason, among the dead letters; returns when it is there.
+    async fn bury(&mut self, at: usize, reason: &str) -> Result<(), QueueError>;
+    /// The engine is away: gives back what can be handed out again, and tells whoever waits otherwise that nothing is known to be stored.
     fn fail(self: Box<Self>);
     /// Settles the batch, after it is on the bus.
     async fn ack(self: Box<Self>);

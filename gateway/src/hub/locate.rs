@@ -21,6 +21,7 @@ impl Hub {
     ) -> (Result<Located, Refusal>, ChannelHold) {
         let channel = self.channel(app, name);
         let hold = ChannelHold::new(&channel);
+        self.follow(&channel).await;
         let located = self.find(&channel, start).await;
         if let Ok(located) = &located {
             channel.saw(located.answer.serial);

@@ -4,18 +4,20 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     rc::{Rc, Weak},
+    sync::Arc,
 };
 
 use actix::Addr;
 use fanfare_domain::{
     Refusal,
-    bus::Broadcast,
+    bus::{Broadcast, Following, Heard},
     connections::{Command, Located},
     ids::{AppId, ConnectionId, KeyId},
     messages::Envelope,
     metrics::Metric,
 };
 use fanfare_protocol::{ChannelName, ErrorCode};
+use tokio::sync::SetOnce;
 use tracing::error;
 
 use crate::{
@@ -43,6 +45,8 @@ pub(crate) struct Hub {
     channels: RefCell<HashMap<ChannelKey, Rc<Channel>>>,
     sockets: RefCell<HashMap<ConnectionId, Socket>>,
     reads: PageReads,
+    /// What this thread wants to hear, once it listens.
+    following: SetOnce<Arc<dyn Following>>,
     this: Weak<Hub>,
 }
 
@@ -61,6 +65,7 @@ impl Hub {
             channels: RefCell::default(),
             sockets: RefCell::default(),
             reads: PageReads::default(),
+            following: SetOnce::new(),
             this: this.clone(),
         });
         actix_rt::spawn(listen(Rc::clone(&hub)));
@@ -130,7 +135,15 @@ impl Hub {
         let mut channels = self.channels.borrow_mut();
         if channels.get(key).is_some_and(|channel| channel.is_unused()) {
             channels.remove(key);
+            if let Some(following) = self.following.get() {
+                following.unfollow(&key.0, &key.1);
+            }
         }
+    }
+
+    /// Returns when no message of the channel sent from now on would be missed.
+    async fn follow(&self, channel: &Channel) {
+        self.following.wait().await.follow(&channel.key.0, &channel.key.1).await;
     }
 
     fn fan_out(&self, envelope: &Envelope) {
@@ -217,10 +230,13 @@ async fn listen(hub: Rc<Hub>) {
         Ok(bus) => bus,
         Err(failure) => return error!(error = %failure, "The gateway cannot listen to the bus"),
     };
+    // A hub listens once.
+    let _ = hub.following.set(Arc::clone(&bus.following));
     loop {
         tokio::select! {
-            broadcast = bus.recv() => match broadcast {
-                Some(broadcast) => hub.take(broadcast),
+            heard = bus.heard.recv() => match heard {
+                Some(Heard::Sent(broadcast)) => hub.take(broadcast),
+                Some(Heard::Head { .. } | Heard::Interrupted) => {}
                 None => return,
             },
             changed = drain.changed() => match changed {

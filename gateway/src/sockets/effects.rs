@@ -66,7 +66,7 @@ impl SocketActor {
                 Credential::PublicKey { key, app } => ports.authenticator.public(&key, app.as_deref()).await?,
             };
             let limits = &grant.profile.limits;
-            let permit = ports.limits.connect(&grant.profile.app.id, limits).map_err(|exceeded| {
+            let permit = ports.limits.connect(&grant.profile.app.id, limits).await.map_err(|exceeded| {
                 let message = format!("the app may have {} connections", exceeded.limit);
                 Refusal::new(ErrorCode::ConnectionLimit, message).retry_after(exceeded.retry_after)
             })?;

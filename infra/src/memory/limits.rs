@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use fanfare_domain::{
     ids::AppId,
     limits::{AppLimits, ConnectionPermit, Exceeded, Quota},
@@ -117,6 +118,7 @@ impl Apps {
     }
 }
 
+#[async_trait]
 impl AppLimits for GovernorLimits {
     fn publish(&self, app: &AppId, limits: &Limits, count: NonZeroU32) -> Result<Quota, Exceeded> {
         let now = Instant::now();
@@ -132,7 +134,7 @@ impl AppLimits for GovernorLimits {
         Rate::of(&mut apps.state(app, now).history, per_s, per_s, now).take(NonZeroU32::MIN, now)
     }
 
-    fn connect(&self, app: &AppId, limits: &Limits) -> Result<Box<dyn ConnectionPermit>, Exceeded> {
+    async fn connect(&self, app: &AppId, limits: &Limits) -> Result<Box<dyn ConnectionPermit>, Exceeded> {
         let mut apps = self.lock();
         let state = apps.state(app, Instant::now());
         if state.connections >= limits.connections {

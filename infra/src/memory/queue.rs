@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use fanfare_domain::{
     history::Appended,
-    publishing::{Accepted, Batch, Intake, IntakeError, Queue, Receipt},
+    publishing::{Accepted, Batch, Intake, IntakeError, Queue, QueueError, Receipt},
 };
 use fanfare_protocol::requests::Ack;
 use tokio::sync::Notify;
@@ -70,13 +70,6 @@ impl MemoryQueue {
     pub fn new(bounds: QueueBounds) -> Self {
         Self(Arc::new(Shared { bounds, ..Shared::default() }))
     }
-
-    /// Refuses what comes from now on; what waits is still handed out, and then `next` gives `None`.
-    pub fn close(&self) {
-        self.0.lock().closed = true;
-        self.0.changed.notify_waiters();
-        self.0.changed.notify_one();
-    }
 }
 
 impl Shared {
@@ -123,6 +116,10 @@ impl Intake for MemoryQueue {
         self.0.changed.notify_one();
         answers.all().await
     }
+
+    async fn probe(&self) -> Result<(), IntakeError> {
+        if self.0.lock().closed { Err(IntakeError::Unavailable) } else { Ok(()) }
+    }
 }
 
 #[async_trait]
@@ -141,6 +138,13 @@ impl Queue for MemoryQueue {
             }
             changed.await;
         }
+    }
+
+    /// Refuses what comes from now on; what waits is still handed out, and then `next` gives `None`.
+    async fn close(&self) {
+        self.0.lock().closed = true;
+        self.0.changed.notify_waiters();
+        self.0.changed.notify_one();
     }
 }
 
@@ -162,6 +166,17 @@ impl Batch for MemoryBatch {
         for (waiter, outcome) in self.waiters.drain(..).zip(outcomes) {
             waiter.answer(outcome);
         }
+    }
+
+    fn is_awaited(&self, _: usize) -> bool {
+        true
+    }
+
+    /// Nothing was accepted yet, so there is nothing to set aside: whoever waits is told that it is not known to be stored.
+    async fn bury(&mut self, at: usize, reason: &str) -> Result<(), QueueError> {
+        let id = &self.messages[at].message.id;
+        tracing::error!(message = %id, reason, "A message could not be stored, and was not accepted");
+        Ok(())
     }
 
     fn fail(self: Box<Self>) {}

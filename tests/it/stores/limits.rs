@@ -55,16 +55,16 @@ fn reads_of_history_have_a_rate_of_their_own(limits: &impl AppLimits) {
     assert!(limits.history(&app, &plan(0)).is_err());
 }
 
-fn a_closed_connection_gives_its_place_back(limits: &impl AppLimits) {
+async fn a_closed_connection_gives_its_place_back(limits: &impl AppLimits) {
     let (app, plan) = (AppId::generate(), Limits { connections: 2, ..Limits::default() });
-    let (one, two) = (limits.connect(&app, &plan).unwrap(), limits.connect(&app, &plan).unwrap());
-    assert_eq!(limits.connect(&app, &plan).unwrap_err().limit, 2);
-    assert!(limits.connect(&AppId::generate(), &plan).is_ok());
+    let (one, two) = (limits.connect(&app, &plan).await.unwrap(), limits.connect(&app, &plan).await.unwrap());
+    assert_eq!(limits.connect(&app, &plan).await.unwrap_err().limit, 2);
+    assert!(limits.connect(&AppId::generate(), &plan).await.is_ok());
     drop(one);
-    let three = limits.connect(&app, &plan).unwrap();
-    assert!(limits.connect(&app, &plan).is_err());
+    let three = limits.connect(&app, &plan).await.unwrap();
+    assert!(limits.connect(&app, &plan).await.is_err());
     drop((two, three));
-    assert!(limits.connect(&app, &plan).is_ok());
+    assert!(limits.connect(&app, &plan).await.is_ok());
 }
 
 #[test]
@@ -87,15 +87,18 @@ fn on_one_node_reads_of_history_have_a_rate_of_their_own() {
     reads_of_history_have_a_rate_of_their_own(&GovernorLimits::default());
 }
 
-#[test]
-fn on_one_node_a_closed_connection_gives_its_place_back() {
-    a_closed_connection_gives_its_place_back(&GovernorLimits::default());
+#[tokio::test]
+async fn on_one_node_a_closed_connection_gives_its_place_back() {
+    a_closed_connection_gives_its_place_back(&GovernorLimits::default()).await;
 }
 
-#[test]
-fn an_app_without_connections_is_not_remembered() {
+#[tokio::test]
+async fn an_app_without_connections_is_not_remembered() {
     let limits = GovernorLimits::default();
-    let places: Vec<_> = (0..100).map(|_| limits.connect(&AppId::generate(), &Limits::default()).unwrap()).collect();
+    let mut places = Vec::new();
+    for _ in 0..100 {
+        places.push(limits.connect(&AppId::generate(), &Limits::default()).await.unwrap());
+    }
     assert_eq!(limits.remembered(), 100);
     drop(places);
     assert_eq!(limits.remembered(), 0);

@@ -41,7 +41,7 @@ fn serials(page: &HistoryPage) -> Vec<u64> {
 
 /// Appends one message and tells its serial.
 async fn append_one(log: &impl Log, accepted: Accepted) -> u64 {
-    match &log.append(&[accepted]).await.unwrap()[..] {
+    match &log.append(None, &[accepted]).await.unwrap()[..] {
         [Appended::Stored { serial, .. }] => serial.0,
         other => panic!("{other:?}"),
     }

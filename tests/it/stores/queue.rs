@@ -42,7 +42,7 @@ async fn every_message_has_its_own_answer<Q: Intake + Queue + Clone + 'static>(q
     let waiting = submitted(&queue, sent, Ack::Persisted).await;
     let mut batch = queue.next().await.unwrap();
     assert_eq!(batch.messages().iter().map(|accepted| accepted.message.id.clone()).collect::<Vec<_>>(), ids);
-    let repeated = Appended::Repeated { epoch: Epoch::new("e"), serial: Serial(3) };
+    let repeated = Appended::Repeated { epoch: Epoch::new("e"), serial: Serial(3), time: NOW };
     batch.answer(&[stored(7), repeated, Appended::Conflict, Appended::NoApp]);
     batch.ack().await;
     let receipt =
@@ -148,7 +148,7 @@ async fn a_full_queue_takes_nothing_until_a_batch_is_settled() {
 async fn a_closed_queue_hands_out_what_waits_and_then_ends() {
     let queue = MemoryQueue::default();
     let waiting = submitted(&queue, messages(1), Ack::Accepted).await;
-    queue.close();
+    queue.close().await;
     assert_eq!(queue.submit(messages(1), Ack::Accepted).await, [Err(IntakeError::Full)]);
     let mut batch = queue.next().await.unwrap();
     batch.answer(&[stored(1)]);
@@ -165,7 +165,7 @@ async fn closing_wakes_a_worker_that_waits() {
         tokio::spawn(async move { queue.next().await.is_none() })
     };
     tokio::task::yield_now().await;
-    queue.close();
+    queue.close().await;
     assert!(worker.await.unwrap());
 }
 

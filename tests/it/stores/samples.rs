@@ -71,6 +71,8 @@ pub fn message(app: &App, name: &str, data: &str) -> Accepted {
         fingerprint: [0; 16],
         exclude: None,
         retention: Retention { retention_s: DAY_S, max_messages: None },
+        trace: None,
+        redelivered: false,
     }
 }
 

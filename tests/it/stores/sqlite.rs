@@ -49,7 +49,7 @@ async fn what_was_stored_is_there_after_reopening() {
     let first = SqlStore::open_sqlite(&file, sealer.clone()).await.unwrap();
     first.migrate().await.unwrap();
     let app = new_app(&first).await;
-    first.append(&[message(&app, "a", "1")]).await.unwrap();
+    first.append(None, &[message(&app, "a", "1")]).await.unwrap();
     drop(first);
     let second = SqlStore::open_sqlite(&file, sealer).await.unwrap();
     second.migrate().await.unwrap();
@@ -63,11 +63,11 @@ async fn a_caller_who_stops_waiting_leaves_no_work_half_done() {
     let app = new_app(&engine.store).await;
     for _ in 0..20 {
         let batch = [message(&app, "a", "1")];
-        let mut append = engine.store.append(&batch);
+        let mut append = engine.store.append(None, &batch);
         assert!(futures::poll!(append.as_mut()).is_pending());
         drop(append);
     }
-    engine.store.append(&[message(&app, "a", "1")]).await.unwrap();
+    engine.store.append(None, &[message(&app, "a", "1")]).await.unwrap();
     let visible = fanfare_domain::history::Visible {
         retention: fanfare_domain::rules::Retention { retention_s: DAY_S, max_messages: None },
         now: NOW,

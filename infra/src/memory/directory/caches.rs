@@ -76,6 +76,8 @@ where
 fn shared(failure: Arc<StoreError>) -> StoreError {
     match &*failure {
         StoreError::Conflict => StoreError::Conflict,
+        StoreError::Rejected(why) => StoreError::Rejected(why.clone()),
+        StoreError::Fenced => StoreError::Fenced,
         StoreError::Full(most) => StoreError::Full(*most),
         StoreError::Corrupt(what) => StoreError::Corrupt(what.clone()),
         StoreError::Unavailable(_) => StoreError::unavailable(failure),

@@ -68,11 +68,12 @@ impl Waiter {
     /// Tells what became of the message.
     pub fn answer(mut self, outcome: &Appended) {
         self.answer = match outcome {
-            Appended::Stored { epoch, serial, .. } | Appended::Repeated { epoch, serial } => {
+            Appended::Stored { epoch, serial, .. } | Appended::Repeated { epoch, serial, .. } => {
                 let place = (self.submission.ack == Ack::Persisted).then(|| (epoch.clone(), *serial));
                 Ok(Receipt { id: self.id.clone(), place })
             }
             Appended::Conflict => Err(IntakeError::Conflict),
+            Appended::Rejected => Err(IntakeError::Rejected),
             Appended::NoApp => Err(IntakeError::NoApp),
         };
     }

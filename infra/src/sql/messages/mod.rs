@@ -5,6 +5,7 @@ use fanfare_domain::{
     StoreError, Timestamp,
     history::{Appended, Head, HistoryPage, MessageLog, Visible},
     ids::AppId,
+    partitions::Fence,
     publishing::Accepted,
 };
 use fanfare_protocol::{ChannelName, requests::Range};
@@ -24,7 +25,7 @@ mod sweeps;
 
 #[async_trait]
 impl MessageLog for SqlStore {
-    async fn append(&self, messages: &[Accepted]) -> Result<Vec<Appended>, StoreError> {
+    async fn append(&self, _fence: Option<Fence>, messages: &[Accepted]) -> Result<Vec<Appended>, StoreError> {
         let pending: Vec<Pending> = messages.iter().map(Pending::from).collect();
         self.db
             .work(|db| async move {
@@ -45,6 +46,20 @@ impl MessageLog for SqlStore {
             .work(|db| async move {
                 let mut conn = db.read().await?;
                 Ok(heads::find(&mut conn, &app, &channel).await?.map(|found| found.head))
+            })
+            .await
+    }
+
+    async fn heads(&self, channels: &[(AppId, ChannelName)]) -> Result<Vec<Option<Head>>, StoreError> {
+        let channels = channels.to_vec();
+        self.db
+            .work(|db| async move {
+                let mut conn = db.read().await?;
+                let mut found = Vec::with_capacity(channels.len());
+                for (app, channel) in &channels {
+                    found.push(heads::find(&mut conn, app, channel).await?.map(|found| found.head));
+                }
+                Ok(found)
             })
             .await
     }

@@ -149,7 +149,7 @@ fn place(
         match taken.get(&place) {
             Some(first) if first.time >= since && first.fingerprint == fingerprint => {
                 let serial = Serial(super::heads::serial(first.serial));
-                return Appended::Repeated { epoch: head.epoch.clone(), serial };
+                return Appended::Repeated { epoch: head.epoch.clone(), serial, time: timestamp(first.time) };
             }
             Some(first) if first.time >= since => return Appended::Conflict,
             _ => {}

@@ -9,7 +9,7 @@ use super::{Log, a_day, append_one, page, serials};
 use crate::stores::samples::{NOW, at, channel, keyed, message, new_app};
 
 fn repeated(app: &App, serial: u64) -> Appended {
-    Appended::Repeated { epoch: app.epoch.clone(), serial: Serial(serial) }
+    Appended::Repeated { epoch: app.epoch.clone(), serial: Serial(serial), time: NOW }
 }
 
 pub async fn a_repeated_key_has_the_first_place(log: &impl Log) {
@@ -18,14 +18,14 @@ pub async fn a_repeated_key_has_the_first_place(log: &impl Log) {
     assert_eq!(append_one(log, keyed(&app, "a", 1, 1)).await, 2);
     append_one(log, message(&app, "a", "2")).await;
     let later = at(keyed(&app, "a", 1, 1), NOW.after(Duration::from_secs(3_600)));
-    assert_eq!(log.append(&[later]).await.unwrap(), [repeated(&app, 2)]);
+    assert_eq!(log.append(None, &[later]).await.unwrap(), [repeated(&app, 2)]);
     assert_eq!(log.head(&app.id, &channel("a")).await.unwrap().unwrap().serial, Serial(3));
 }
 
 pub async fn a_key_repeated_within_a_batch_has_the_first_place(log: &impl Log) {
     let app = new_app(log).await;
     let batch = [keyed(&app, "a", 1, 1), message(&app, "a", "0"), keyed(&app, "a", 1, 1), keyed(&app, "a", 1, 9)];
-    let outcomes = log.append(&batch).await.unwrap();
+    let outcomes = log.append(None, &batch).await.unwrap();
     assert!(matches!(outcomes[0], Appended::Stored { serial: Serial(1), .. }));
     assert!(matches!(outcomes[1], Appended::Stored { serial: Serial(2), .. }));
     assert_eq!(outcomes[2..], [repeated(&app, 1), Appended::Conflict]);
@@ -34,7 +34,7 @@ pub async fn a_key_repeated_within_a_batch_has_the_first_place(log: &impl Log) {
 pub async fn another_message_under_a_key_takes_no_serial(log: &impl Log) {
     let app = new_app(log).await;
     append_one(log, keyed(&app, "a", 1, 1)).await;
-    assert_eq!(log.append(&[keyed(&app, "a", 1, 2)]).await.unwrap(), [Appended::Conflict]);
+    assert_eq!(log.append(None, &[keyed(&app, "a", 1, 2)]).await.unwrap(), [Appended::Conflict]);
     assert_eq!(append_one(log, message(&app, "a", "2")).await, 2);
     let page = page(log, &app, "a", Range::After(Serial(0)), 10, a_day()).await;
     assert_eq!(serials(&page), [1, 2]);
@@ -45,11 +45,15 @@ pub async fn a_key_is_free_again_after_its_window(log: &impl Log) {
     let app = new_app(log).await;
     append_one(log, keyed(&app, "a", 1, 1)).await;
     let end = NOW.after(IDEMPOTENCY_WINDOW);
-    assert_eq!(log.append(&[at(keyed(&app, "a", 1, 2), end)]).await.unwrap(), [Appended::Conflict]);
+    assert_eq!(log.append(None, &[at(keyed(&app, "a", 1, 2), end)]).await.unwrap(), [Appended::Conflict]);
     let past = end.after(Duration::from_millis(1));
     assert_eq!(append_one(log, at(keyed(&app, "a", 1, 2), past)).await, 2);
     let again = [at(keyed(&app, "a", 1, 2), past), at(keyed(&app, "a", 1, 1), past)];
-    assert_eq!(log.append(&again).await.unwrap(), [repeated(&app, 2), Appended::Conflict], "the latest place counts");
+    assert_eq!(
+        log.append(None, &again).await.unwrap(),
+        [repeated(&app, 2), Appended::Conflict],
+        "the latest place counts"
+    );
 }
 
 pub async fn a_key_belongs_to_its_channel_and_app(log: &impl Log) {
@@ -57,7 +61,7 @@ pub async fn a_key_belongs_to_its_channel_and_app(log: &impl Log) {
     for accepted in [keyed(&app, "a", 1, 1), keyed(&app, "b", 1, 2), keyed(&other, "a", 1, 3)] {
         assert_eq!(append_one(log, accepted).await, 1);
     }
-    let outcomes = log.append(&[keyed(&app, "b", 1, 2), keyed(&other, "a", 1, 1)]).await.unwrap();
+    let outcomes = log.append(None, &[keyed(&app, "b", 1, 2), keyed(&other, "a", 1, 1)]).await.unwrap();
     assert_eq!(outcomes, [repeated(&app, 1), Appended::Conflict]);
 }
 
@@ -66,7 +70,7 @@ pub async fn repeats_at_the_same_time_take_one_serial(log: &impl Log) {
     let racers: Vec<_> = (0..8)
         .map(|_| {
             let (log, accepted) = (log.clone(), keyed(&app, "a", 1, 1));
-            tokio::spawn(async move { log.append(&[accepted]).await.unwrap().remove(0) })
+            tokio::spawn(async move { log.append(None, &[accepted]).await.unwrap().remove(0) })
         })
         .collect();
     let mut stored = 0;

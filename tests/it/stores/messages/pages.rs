@@ -21,7 +21,7 @@ pub async fn a_channel_without_messages_stands_at_its_apps_epoch(log: &impl Log)
 pub async fn pages_ascend_after_a_serial(log: &impl Log) {
     let app = new_app(log).await;
     let batch: Vec<_> = (1..=5).map(|number| message(&app, "a", &number.to_string())).collect();
-    log.append(&batch).await.unwrap();
+    log.append(None, &batch).await.unwrap();
     let read = async |after, limit| {
         let page = page(log, &app, "a", Range::After(Serial(after)), limit, a_day()).await;
         (serials(&page), page.more)
@@ -37,7 +37,7 @@ pub async fn pages_ascend_after_a_serial(log: &impl Log) {
 pub async fn pages_descend_from_a_serial_and_from_the_head(log: &impl Log) {
     let app = new_app(log).await;
     let batch: Vec<_> = (1..=5).map(|number| message(&app, "a", &number.to_string())).collect();
-    log.append(&batch).await.unwrap();
+    log.append(None, &batch).await.unwrap();
     let read = async |range, limit| {
         let page = page(log, &app, "a", range, limit, a_day()).await;
         (serials(&page), page.more)
@@ -54,7 +54,7 @@ pub async fn a_page_ends_at_its_bytes(log: &impl Log) {
     let app = new_app(log).await;
     let quarter = format!("\"{}\"", "x".repeat(PAGE_BYTES / 4 - 2));
     let batch: Vec<_> = (0..6).map(|_| message(&app, "a", &quarter)).collect();
-    log.append(&batch).await.unwrap();
+    log.append(None, &batch).await.unwrap();
     let up = page(log, &app, "a", Range::After(Serial(0)), 100, a_day()).await;
     assert_eq!((serials(&up), up.more), (vec![1, 2, 3, 4], true));
     let rest = page(log, &app, "a", Range::After(Serial(4)), 100, a_day()).await;
@@ -66,7 +66,7 @@ pub async fn a_page_ends_at_its_bytes(log: &impl Log) {
 pub async fn a_message_larger_than_a_page_comes_alone(log: &impl Log) {
     let app = new_app(log).await;
     let large = format!("\"{}\"", "x".repeat(PAGE_BYTES));
-    log.append(&[message(&app, "a", &large), message(&app, "a", "2")]).await.unwrap();
+    log.append(None, &[message(&app, "a", &large), message(&app, "a", "2")]).await.unwrap();
     let page = page(log, &app, "a", Range::After(Serial(0)), 100, a_day()).await;
     assert_eq!((serials(&page), page.more), (vec![1], true));
 }
@@ -91,7 +91,7 @@ pub async fn retention_hides_what_is_older(log: &impl Log) {
 pub async fn only_the_last_messages_are_shown(log: &impl Log) {
     let app = new_app(log).await;
     let batch: Vec<_> = (1..=5).map(|number| message(&app, "a", &number.to_string())).collect();
-    log.append(&batch).await.unwrap();
+    log.append(None, &batch).await.unwrap();
     let read = async |most| {
         let retention = Retention { retention_s: DAY_S, max_messages: Some(most) };
         let page = page(log, &app, "a", Range::After(Serial(0)), 10, Visible { retention, now: NOW }).await;

@@ -26,7 +26,7 @@ async fn sweep_all(log: &impl Log, now: Timestamp, limit: u32) -> Vec<usize> {
 pub async fn a_sweep_removes_in_slices_what_is_over(log: &impl Log) {
     let app = new_app(log).await;
     let short: Vec<_> = (0..5).map(|_| kept_for(message(&app, "a", "0"), 60)).collect();
-    log.append(&short).await.unwrap();
+    log.append(None, &short).await.unwrap();
     append_one(log, kept_for(message(&app, "b", "0"), 3 * DAY_S)).await;
     assert_eq!(log.sweep(in_days(1), 10).await.unwrap(), 0, "keys must be remembered for a day");
     assert_eq!(sweep_all(log, in_days(2), 2).await, [2, 2, 1]);
@@ -38,7 +38,7 @@ pub async fn a_sweep_removes_in_slices_what_is_over(log: &impl Log) {
 
 pub async fn heads_outlive_their_messages(log: &impl Log) {
     let app = new_app(log).await;
-    log.append(&[message(&app, "a", "1"), message(&app, "a", "2")]).await.unwrap();
+    log.append(None, &[message(&app, "a", "1"), message(&app, "a", "2")]).await.unwrap();
     sweep_all(log, in_days(30), 10).await;
     let head = log.head(&app.id, &channel("a")).await.unwrap().unwrap();
     assert_eq!((head.epoch, head.serial), (app.epoch.clone(), Serial(2)));
@@ -58,7 +58,7 @@ pub async fn a_hole_is_never_shown(log: &impl Log) {
 pub async fn a_removed_app_is_unreadable_at_once_and_swept_in_slices(log: &impl Log) {
     let (app, other) = (new_app(log).await, new_app(log).await);
     let batch: Vec<_> = (0..3).map(|_| message(&app, "a", "0")).collect();
-    log.append(&batch).await.unwrap();
+    log.append(None, &batch).await.unwrap();
     append_one(log, message(&other, "a", "0")).await;
     assert!(Apps::remove(log, &app.tenant, &app.id).await.unwrap());
     assert!(log.read(&app.id, &channel("a"), Range::Newest, 10, a_day()).await.unwrap().is_none());
