@@ -38,7 +38,7 @@ impl AppProfile {
     }
 }
 
-/// Keys and apps by id. At most 30 s stale; `forget_…` makes the next read a fresh one, on every node.
+/// Keys and apps by id. At most 30 s stale while the stores can be read; while they cannot, what was known goes on.
 #[async_trait]
 pub trait Directory: Send + Sync {
     /// A key, whoever's it is; an unknown one is remembered as unknown only briefly.
@@ -49,4 +49,6 @@ pub trait Directory: Send + Sync {
     async fn forget_key(&self, key: &KeyId);
     /// Drops what is cached of an app.
     async fn forget_app(&self, app: &AppId);
+    /// Changes may have been missed: everything is read afresh before it is used again, where that is possible.
+    async fn doubt_all(&self);
 }

@@ -16,6 +16,8 @@ use fanfare_domain::{
 };
 use tracing::{error, warn};
 
+use crate::health::Pulse;
+
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -40,7 +42,21 @@ pub async fn deliver(
     log: Arc<dyn MessageLog>,
     bus: Arc<dyn Bus>,
 ) -> Ended {
-    while let Some(mut batch) = queue.next().await {
+    deliver_on(queue, fence, log, bus, &Pulse::default()).await
+}
+
+/// The same, with what is in hand noted.
+pub(crate) async fn deliver_on(
+    queue: Arc<dyn Queue>,
+    fence: Option<Fence>,
+    log: Arc<dyn MessageLog>,
+    bus: Arc<dyn Bus>,
+    pulse: &Pulse,
+) -> Ended {
+    loop {
+        pulse.set_busy(false);
+        let Some(mut batch) = queue.next().await else { return Ended::Closed };
+        pulse.set_busy(true);
         let begun = Instant::now();
         match append(batch.as_mut(), fence, log.as_ref()).await {
             Ok(outcomes) => {
@@ -69,7 +85,6 @@ pub async fn deliver(
             }
         }
     }
-    Ended::Closed
 }
 
 /// Appends a batch as one; if something in it can never be stored, message by message, with that one set aside.

@@ -104,6 +104,8 @@ pub enum Command {
     },
     /// The app was changed; what it no longer allows ends.
     AppChanged(Result<std::sync::Arc<AppProfile>, Refusal>),
+    /// A channel's history was replaced: positions in it are void.
+    EpochChanged(ChannelName),
     /// The server ends the connection, for a reason that stands outside of it.
     End(Refusal),
     /// The node is shutting down: say so, then close.
@@ -272,6 +274,7 @@ impl Connection {
                 requests::history_read(id, &channel, outcome, &mut effects)
             }
             Command::AppChanged(outcome) => self.app_changed(outcome, &mut effects),
+            Command::EpochChanged(channel) => self.epoch_changed(channel, &mut effects),
             Command::End(refusal) => self.close(&refusal, &mut effects),
             Command::Drain => self.drain(&mut effects),
             Command::Tick => self.tick(now, &mut effects),

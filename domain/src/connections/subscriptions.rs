@@ -116,6 +116,18 @@ impl Connection {
         }
     }
 
+    /// A channel's history was replaced: its subscription ends, and the client loads the current state.
+    pub(super) fn epoch_changed(&mut self, channel: ChannelName, effects: &mut Effects) {
+        let Phase::Open(open) = &mut self.phase else { return };
+        if open.subscriptions.0.get(&channel) != Some(&State::Active) {
+            return;
+        }
+        open.subscriptions.0.remove(&channel);
+        effects.push(Effect::Stop(channel.clone()));
+        let error = Refusal::plain(ErrorCode::EpochChanged).to_wire();
+        effects.push(Effect::Send(event_text(&Event::Unsubscribed { channel, error })));
+    }
+
     /// The app was changed: a disabled one closes the connection, a changed rule may end subscriptions.
     pub(super) fn app_changed(&mut self, outcome: Result<Arc<AppProfile>, Refusal>, effects: &mut Effects) {
         let Phase::Open(open) = &mut self.phase else { return };

@@ -62,7 +62,10 @@ async fn read_on(hub: Rc<Hub>, subscription: Rc<Subscription>) {
         let before = subscription.position();
         match hub.page_after(&channel.key, before).await {
             Ok(page) => {
-                channel.saw(page.head);
+                if hub.is_other_epoch(&channel, &page.head) {
+                    continue;
+                }
+                channel.saw(page.head.serial);
                 say_gap(&subscription, page.floor);
                 push_page(&subscription, &page.frames).await;
             }

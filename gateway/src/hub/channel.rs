@@ -7,9 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use fanfare_domain::{Timestamp, ids::ConnectionId, messages::Envelope, metrics::Metric};
+use fanfare_domain::{Timestamp, history::Head, ids::ConnectionId, messages::Envelope, metrics::Metric};
 use fanfare_protocol::{
-    Serial,
+    Epoch, Serial,
     events::{Event, event_text},
     websocket::text_frame,
 };
@@ -25,6 +25,8 @@ const RECENT_BYTES: usize = 256 * 1024;
 pub(super) struct Channel {
     pub(super) key: ChannelKey,
     hub: Weak<Hub>,
+    /// Which life of the channel this is, once it is known.
+    epoch: RefCell<Option<Epoch>>,
     /// The highest serial that is known to exist: heard from the bus, or read.
     seen: Cell<Serial>,
     subscribers: RefCell<Vec<Rc<Subscription>>>,
@@ -52,6 +54,7 @@ impl Channel {
         Self {
             key,
             hub,
+            epoch: RefCell::default(),
             seen: Cell::default(),
             subscribers: RefCell::default(),
             holds: Cell::default(),
@@ -66,6 +69,35 @@ impl Channel {
     /// Takes note of a serial that exists.
     pub(super) fn saw(&self, serial: Serial) {
         self.seen.set(self.seen.get().max(serial));
+    }
+
+    /// Whether that is another epoch than the one known.
+    pub(super) fn is_other_epoch(&self, epoch: &Epoch) -> bool {
+        self.epoch.borrow().as_ref().is_some_and(|known| known != epoch)
+    }
+
+    /// Takes note of the epoch, if none is known yet.
+    pub(super) fn begin_epoch_if_none(&self, head: &Head) {
+        self.epoch.borrow_mut().get_or_insert_with(|| head.epoch.clone());
+    }
+
+    /// Goes over to another epoch; nothing of the one before it is known any more.
+    pub(super) fn begin_epoch(&self, head: &Head) {
+        *self.epoch.borrow_mut() = Some(head.epoch.clone());
+        self.seen.set(head.serial);
+        let wanted_by = self.recent.borrow().wanted_by;
+        *self.recent.borrow_mut() = Recent { wanted_by, ..Recent::default() };
+    }
+
+    /// Everyone who follows.
+    pub(super) fn subscriptions(&self) -> Vec<Rc<Subscription>> {
+        self.subscribers.borrow().clone()
+    }
+
+    /// Those who are live and lack something that exists.
+    pub(super) fn behind(&self) -> Vec<Rc<Subscription>> {
+        let lacks = |one: &&Rc<Subscription>| one.mode() == Mode::Live && one.position() < self.seen();
+        self.subscribers.borrow().iter().filter(lacks).cloned().collect()
     }
 
     pub(super) fn is_unused(&self) -> bool {
@@ -107,12 +139,16 @@ impl Channel {
 
     /// Hands a message to everyone who follows; returns those who found a hole before it.
     pub(super) fn fan_out(&self, envelope: &Envelope, now: Timestamp) -> Vec<Rc<Subscription>> {
-        Metric::DeliverySeconds.observe(now.since(envelope.message.time));
         let Some((_, serial)) = &envelope.place else {
+            Metric::DeliverySeconds.observe(now.since(envelope.message.time));
             self.fan_out_ephemeral(envelope);
             return Vec::new();
         };
         let serial = *serial;
+        // A message may be sent again after a worker was lost.
+        if serial > self.seen() {
+            Metric::DeliverySeconds.observe(now.since(envelope.message.time));
+        }
         self.saw(serial);
         let frame = frames::message(&self.key.1, Some(serial), &envelope.message);
         self.recent.borrow_mut().push(Heard { serial, frame: frame.clone(), exclude: envelope.exclude.clone() });
@@ -178,6 +214,9 @@ impl Channel {
 impl Recent {
     fn push(&mut self, heard: Heard) {
         if self.wanted_by == 0 {
+            return;
+        }
+        if self.frames.back().is_some_and(|last| heard.serial <= last.serial) {
             return;
         }
         if self.frames.back().is_some_and(|last| last.serial.next() != heard.serial) {

@@ -7,7 +7,7 @@ use fanfare_domain::{
     Refusal,
     directory::AppProfile,
     grants::Grant,
-    history::{HistoryPage, PAGE_ITEMS, Visible},
+    history::{Head, HistoryPage, PAGE_ITEMS, Visible},
     metrics::Metric,
 };
 use fanfare_protocol::{ChannelName, ErrorCode, Serial, requests::Range};
@@ -18,7 +18,7 @@ use super::{ChannelKey, Hub, frames};
 /// A page of a channel's past, encoded.
 pub(super) struct FramePage {
     /// The channel's head when it was read.
-    pub(super) head: Serial,
+    pub(super) head: Head,
     /// The serial below the oldest message that can be read.
     pub(super) floor: Serial,
     /// The messages after the position asked for.
@@ -70,7 +70,7 @@ impl Hub {
         let page = self.read(channel, Range::After(position), PAGE_ITEMS, None).await?;
         let frames =
             page.items.iter().map(|(serial, message)| (*serial, frames::message(&channel.1, Some(*serial), message)));
-        Ok(Rc::new(FramePage { head: page.head.serial, floor: page.floor, frames: frames.collect() }))
+        Ok(Rc::new(FramePage { head: page.head.clone(), floor: page.floor, frames: frames.collect() }))
     }
 
     /// Reads a page of what the channel's rule keeps, or of its last `seconds` if that is less.

@@ -24,7 +24,11 @@ impl Hub {
         self.follow(&channel).await;
         let located = self.find(&channel, start).await;
         if let Ok(located) = &located {
-            channel.saw(located.answer.serial);
+            let head = Head { epoch: located.answer.epoch.clone(), serial: located.answer.serial };
+            // Its head says which epoch this is; whoever follows an older one is told so.
+            self.is_other_epoch(&channel, &head);
+            channel.begin_epoch_if_none(&head);
+            channel.saw(head.serial);
         }
         (located, hold)
     }

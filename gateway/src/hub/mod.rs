@@ -1,7 +1,7 @@
 //! The hub of one thread: its local channels, who follows them, and the fan-out from the bus.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     rc::{Rc, Weak},
     sync::Arc,
@@ -12,6 +12,7 @@ use fanfare_domain::{
     Refusal,
     bus::{Broadcast, Following, Heard},
     connections::{Command, Located},
+    history::Head,
     ids::{AppId, ConnectionId, KeyId},
     messages::Envelope,
     metrics::Metric,
@@ -31,6 +32,7 @@ mod channel;
 mod frames;
 mod history;
 mod locate;
+mod repair;
 mod subscription;
 
 use channel::Channel;
@@ -47,6 +49,8 @@ pub(crate) struct Hub {
     reads: PageReads,
     /// What this thread wants to hear, once it listens.
     following: SetOnce<Arc<dyn Following>>,
+    /// Interruptions of the bus that are being made good.
+    interruptions: Cell<u32>,
     this: Weak<Hub>,
 }
 
@@ -66,6 +70,7 @@ impl Hub {
             sockets: RefCell::default(),
             reads: PageReads::default(),
             following: SetOnce::new(),
+            interruptions: Cell::default(),
             this: this.clone(),
         });
         actix_rt::spawn(listen(Rc::clone(&hub)));
@@ -108,6 +113,10 @@ impl Hub {
     ) -> Rc<Subscription> {
         let channel = self.channel(app, channel);
         let subscription = Subscription::begin(&channel, connection, outbox, located.position);
+        if channel.is_other_epoch(&located.answer.epoch) {
+            self.end_epoch(&subscription);
+            return subscription;
+        }
         self.go_on(&subscription);
         subscription
     }
@@ -150,9 +159,22 @@ impl Hub {
         let key = (envelope.app.clone(), envelope.channel.clone());
         let channel = self.channels.borrow().get(&key).cloned();
         if let Some(channel) = channel {
+            if let Some((epoch, serial)) = &envelope.place
+                && self.is_other_epoch(&channel, &Head { epoch: epoch.clone(), serial: *serial })
+            {
+                return;
+            }
             for behind in channel.fan_out(envelope, self.gateway.ports().clock.now()) {
                 self.go_on(&behind);
             }
+        }
+    }
+
+    fn hear(self: &Rc<Self>, heard: Heard) {
+        match heard {
+            Heard::Sent(broadcast) => self.take(broadcast),
+            Heard::Head { app, channel, head } => self.take_head(&(app, channel), &head),
+            Heard::Interrupted => self.interrupted(),
         }
     }
 
@@ -161,13 +183,13 @@ impl Hub {
             Broadcast::Message(envelope) => self.fan_out(&envelope),
             Broadcast::AppChanged(app) => {
                 let addresses = self.addresses(|(of, _)| *of == app);
-                if !addresses.is_empty() {
-                    actix_rt::spawn(tell_app_changed(self.gateway.clone(), app, addresses));
-                }
+                actix_rt::spawn(tell_app_changed(self.gateway.clone(), app, addresses));
             }
             Broadcast::KeyRevoked(key) => {
                 let addresses = self.addresses(|(_, by)| *by == key);
+                let directory = Arc::clone(&self.gateway.ports().directory);
                 actix_rt::spawn(async move {
+                    directory.forget_key(&key).await;
                     for address in addresses {
                         tell(&address, Command::End(revoked())).await;
                     }
@@ -196,6 +218,7 @@ impl Hub {
 }
 
 async fn tell_app_changed(gateway: Gateway, app: AppId, addresses: Vec<Addr<SocketActor>>) {
+    gateway.ports().directory.forget_app(&app).await;
     for address in addresses {
         // Read for each, from the cache: while the last ones are told, the app may change again.
         let news = app_news(&gateway, &app).await;
@@ -235,8 +258,7 @@ async fn listen(hub: Rc<Hub>) {
     loop {
         tokio::select! {
             heard = bus.heard.recv() => match heard {
-                Some(Heard::Sent(broadcast)) => hub.take(broadcast),
-                Some(Heard::Head { .. } | Heard::Interrupted) => {}
+                Some(heard) => hub.hear(heard),
                 None => return,
             },
             changed = drain.changed() => match changed {

@@ -72,6 +72,11 @@ impl Directory for CachedDirectory {
     async fn forget_app(&self, app: &AppId) {
         self.cached_apps.forget(app);
     }
+
+    async fn doubt_all(&self) {
+        self.cached_keys.doubt_all();
+        self.cached_apps.doubt_all();
+    }
 }
 
 impl Sources {

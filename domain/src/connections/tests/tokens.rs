@@ -99,3 +99,15 @@ fn a_bad_token_changes_nothing() {
     assert_eq!(subject.said[0]["error"]["code"], "bad_token");
     assert_eq!(subject.closed_with(), None);
 }
+
+#[test]
+fn a_replaced_history_ends_only_that_subscription() {
+    let mut subject = Subject::subscribed(everything(), "a");
+    subject.apply(Command::EpochChanged(ChannelName::parse("b").unwrap()));
+    assert!(subject.said.is_empty() && subject.wants.is_empty());
+    subject.apply(Command::EpochChanged(ChannelName::parse("a").unwrap()));
+    assert_eq!(subject.said[0]["op"], "unsubscribed");
+    assert_eq!(subject.said[0]["error"]["code"], "epoch_changed");
+    assert!(matches!(&subject.wants[..], [Effect::Stop(channel)] if channel.as_str() == "a"));
+    assert_eq!(subject.closed_with(), None);
+}

@@ -1,0 +1,155 @@
+//! One partition, from taking its queue over to giving it up.
+
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use fanfare_domain::{
+    partitions::Fence,
+    publishing::{Queue, QueueError},
+};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    deliver::{Ended, deliver_on},
+    health::{Condition, Pulse},
+    own::{Order, OwnPorts},
+};
+
+/// How long the batch in hand may take once the partition is to be handed over.
+const FINISH: Duration = Duration::from_millis(2_500);
+/// How soon a queue that cannot be taken from is tried again.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How soon a partition is looked at again whose log is older than the bus.
+const BEHIND_PAUSE: Duration = Duration::from_secs(10);
+
+/// A partition and what tending it needs.
+pub(crate) struct Tending {
+    pub ports: OwnPorts,
+    pub fence: Fence,
+    /// When the database last answered.
+    pub turns: watch::Receiver<Instant>,
+    pub orders: watch::Receiver<Order>,
+}
+
+/// Delivers the partition until it is ordered otherwise, whatever goes away and comes back meanwhile.
+pub(crate) async fn tend(mut tending: Tending) {
+    let partition = tending.fence.partition;
+    let health = Arc::clone(&tending.ports.health);
+    let pulse = Arc::new(Pulse::default());
+    loop {
+        health.set(partition, Condition::Opening, &pulse);
+        let Some(queue) = tending.open().await else { break };
+        health.set(partition, Condition::Open, &pulse);
+        debug!(partition, generation = tending.fence.generation, "Taking from a partition");
+        let ended = tending.deliver(&queue, &pulse).await;
+        pulse.set_busy(false);
+        queue.close().await;
+        match ended {
+            None | Some(Ended::Fenced) => break,
+            Some(Ended::Closed) => {}
+            Some(Ended::LogAway) => {
+                health.set(partition, Condition::LogAway, &pulse);
+                if !tending.log_back().await {
+                    break;
+                }
+            }
+            Some(Ended::Ahead(ahead)) => {
+                error!(
+                    partition,
+                    channel = %ahead.channel,
+                    serial = %ahead.head.serial,
+                    "The bus knows a later serial than the database: an older state of the database was restored. The partition is \
+                     stopped; run `fanfare restored`, then its channels begin a new epoch"
+                );
+                health.set(partition, Condition::Behind, &pulse);
+                if !tending.pause(BEHIND_PAUSE).await {
+                    break;
+                }
+            }
+        }
+    }
+    health.forget(partition);
+}
+
+impl Tending {
+    /// Takes the queue over, once its last owner is gone; `None` if the partition is to be given up.
+    async fn open(&mut self) -> Option<Arc<dyn Queue>> {
+        let mut pause = FIRST_PAUSE;
+        let mut said = false;
+        loop {
+            let opening = self.ports.queues.open(self.fence.partition);
+            let opened = tokio::select! {
+                opened = opening => opened,
+                () = ordered(&mut self.orders) => return None,
+            };
+            let partition = self.fence.partition;
+            match opened {
+                Ok(queue) => return Some(queue),
+                Err(QueueError::Busy) => debug!(partition, "A partition's last owner still takes from it"),
+                Err(failure) if !said => {
+                    said = true;
+                    warn!(error = %failure, partition, "A partition's queue cannot be taken from; trying again");
+                }
+                Err(_) => {}
+            }
+            if !self.pause(pause).await {
+                return None;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Delivers until it ends by itself, or is ordered to: then `None`.
+    async fn deliver(&mut self, queue: &Arc<dyn Queue>, pulse: &Pulse) -> Option<Ended> {
+        let ports = &self.ports;
+        let mut delivering = pin!(deliver_on(
+            Arc::clone(queue),
+            Some(self.fence),
+            Arc::clone(&ports.log),
+            Arc::clone(&ports.bus),
+            pulse
+        ));
+        tokio::select! {
+            ended = &mut delivering => return Some(ended),
+            () = ordered(&mut self.orders) => {}
+        }
+        if *self.orders.borrow() == Order::HandOver {
+            // What is not finished in time goes back to the queue, and its next owner finds what of it is stored.
+            queue.close().await;
+            if timeout(FINISH, delivering).await.is_err() {
+                info!(partition = self.fence.partition, "A batch was given back unfinished");
+            }
+        }
+        None
+    }
+
+    /// Waits until the database has answered since now; `false` if the partition is to be given up.
+    async fn log_back(&mut self) -> bool {
+        let failed = Instant::now();
+        tokio::select! {
+            answered = self.turns.wait_for(|turn| *turn > failed) => answered.is_ok(),
+            () = ordered(&mut self.orders) => false,
+        }
+    }
+
+    async fn pause(&mut self, pause: Duration) -> bool {
+        tokio::select! {
+            () = sleep(pause) => true,
+            () = ordered(&mut self.orders) => false,
+        }
+    }
+}
+
+/// Returns when the partition is to be given up.
+async fn ordered(orders: &mut watch::Receiver<Order>) {
+    // Whoever gave the orders is gone: nothing may be delivered without them.
+    let _ = orders.wait_for(|order| *order != Order::Deliver).await;
+}
