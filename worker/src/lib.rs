@@ -5,6 +5,8 @@ mod health;
 mod own;
 mod sweep;
 mod tend;
+#[cfg(test)]
+mod tests;
 
 pub use deliver::{Ended, deliver};
 pub use health::Health;

@@ -1,10 +1,6 @@
 //! Partitions that this worker owns: taken, tended each by a task of its own, and given back.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use fanfare_domain::{
     bus::Bus,
@@ -17,7 +13,7 @@ use futures::future::join_all;
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 use tracing::{info, warn};
 
@@ -76,7 +72,7 @@ pub async fn own(ports: OwnPorts, mut shutdown: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             biased;
-            _ = shutdown.wait_for(|stop| *stop) => break,
+            () = asked_to_stop(&mut shutdown) => break,
             _ = due.tick() => owner.turn().await,
         }
     }
@@ -164,4 +160,9 @@ fn begin(ports: OwnPorts, fence: Fence, turns: watch::Receiver<Instant>) -> Task
     let (order, orders) = watch::channel(Order::Deliver);
     let running = tokio::spawn(tend(Tending { ports, fence, turns, orders }));
     Task { order, running }
+}
+
+async fn asked_to_stop(shutdown: &mut watch::Receiver<bool>) {
+    // Whoever would ask is gone: then it is time, too.
+    let _ = shutdown.wait_for(|stop| *stop).await;
 }

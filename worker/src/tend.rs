@@ -1,10 +1,6 @@
 //! One partition, from taking its queue over to giving it up.
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use fanfare_domain::{
     partitions::Fence,
@@ -12,7 +8,7 @@ use fanfare_domain::{
 };
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{debug, error, info, warn};
 

@@ -1,0 +1,5 @@
+//! The worker over engines that do as they are told.
+
+mod delivering;
+mod fakes;
+mod owning;
