@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Each crate with the crates of ours that it may know.
-const EDGES: [(&str, &[&str]); 8] = [
+const EDGES: [(&str, &[&str]); 9] = [
     ("protocol", &[]),
     ("domain", &["protocol"]),
     ("infra", &["protocol", "domain"]),
@@ -15,6 +15,7 @@ const EDGES: [(&str, &[&str]); 8] = [
     ("gateway", &["protocol", "domain"]),
     ("worker", &["protocol", "domain"]),
     ("server", &["protocol", "domain", "infra", "api", "gateway", "worker"]),
+    ("bench", &["protocol"]),
     ("tests", &["protocol", "domain", "infra", "api", "gateway", "worker", "server"]),
 ];
 

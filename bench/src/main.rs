@@ -1,0 +1,49 @@
+//! Measures a running Fanfare from outside, by its URLs alone.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod clients;
+mod flood;
+mod quantiles;
+
+/// Load scenarios against a running server. Each prints a table in Markdown, for `docs/performance.md`.
+#[derive(Debug, Parser)]
+#[command(name = "fanfare-bench", version)]
+struct Cli {
+    /// Where the server is
+    #[arg(long, env = "FANFARE_URL", default_value = "http://127.0.0.1:8080", global = true)]
+    url: String,
+    #[command(subcommand)]
+    scenario: Scenario,
+}
+
+#[derive(Debug, Subcommand)]
+enum Scenario {
+    /// How much a tenant that offers many times its rate delays another tenant's messages
+    Flood(flood::FloodArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("fanfare-bench: the runtime cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = runtime.block_on(async {
+        match &cli.scenario {
+            Scenario::Flood(args) => flood::run(&cli.url, args).await,
+        }
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("fanfare-bench: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
