@@ -25,6 +25,7 @@ use crate::{
     answers::Answer,
     extract::{Body, OnChannel, Query, Then, Valid},
     limits::Standing,
+    observe,
     openapi::refusals::{ANY, BODY, DATA, refusals},
     problems::ApiError,
     services::Services,
@@ -123,10 +124,13 @@ pub(crate) async fn offer(
     request: &HttpRequest,
     services: &Services,
     grant: &Grant,
-    wanted: Vec<Result<NewPublish, Refusal>>,
+    mut wanted: Vec<Result<NewPublish, Refusal>>,
     ack: Ack,
 ) -> Result<Vec<Result<Receipt, Refusal>>, ApiError> {
     let limits = &grant.profile.limits;
+    if let Some(trace) = observe::trace(request.headers()) {
+        wanted.iter_mut().flatten().for_each(|new| new.trace = Some(trace.clone()));
+    }
     match services.ports.publisher.publish(grant, wanted, ack).await {
         Ok(published) => {
             Standing::of_publishes(limits, Some(published.quota)).note(request);

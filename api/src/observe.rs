@@ -12,7 +12,7 @@ use actix_web::{
     },
     middleware::Next,
 };
-use fanfare_domain::{metrics::Metric, secrets};
+use fanfare_domain::{metrics::Metric, secrets, traces::TraceParent};
 use fanfare_protocol::ErrorCode;
 use secrecy::ExposeSecret;
 use tracing::{Instrument, Span, debug, error, field::Empty, info_span};
@@ -20,6 +20,7 @@ use tracing::{Instrument, Span, debug, error, field::Empty, info_span};
 use crate::{limits, problems::ApiError};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The id of a request: what the caller sent, if it is short and plain, else a new one.
 #[derive(Debug, Clone)]
@@ -54,6 +55,11 @@ fn new_id() -> String {
     random.expose_secret()[..24].to_owned()
 }
 
+/// The trace that the caller says the request belongs to.
+pub(crate) fn trace(headers: &HeaderMap) -> Option<TraceParent> {
+    headers.get(TRACEPARENT)?.to_str().ok().and_then(TraceParent::parse)
+}
+
 /// Middleware for `from_fn`: gives the request an id and a span, counts it, and completes its answer.
 ///
 /// [`crate::routes`] has it already; around the whole `App` it serves what else is mounted there, and the inner one stands back.
@@ -69,7 +75,11 @@ pub async fn observe(
     // For who refuses without us.
     request.headers_mut().insert(X_REQUEST_ID, id.to_header());
     let method = request.method().clone();
-    let span = info_span!("request", request.id = %id, http.method = %method, http.route = Empty);
+    let span =
+        info_span!("request", request.id = %id, http.method = %method, http.route = Empty, trace.id = Empty);
+    if let Some(trace) = trace(request.headers()) {
+        span.record("trace.id", trace.trace_id());
+    }
     if method == Method::HEAD {
         // Answered as GET; the connection leaves the body out.
         request.head_mut().method = Method::GET;

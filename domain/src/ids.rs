@@ -94,6 +94,10 @@ id!(
     MessageId, "msg_"
 );
 id!(
+    /// A message that was set aside.
+    DeadLetterId, "dead_"
+);
+id!(
     /// A worker process.
     WorkerId, "wrk_"
 );

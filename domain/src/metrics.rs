@@ -70,10 +70,17 @@ metrics! {
     AppendSeconds Histogram "fanfare_append_seconds" None, "One append of a batch to the message log, commit included.";
     AppendMessages Counter "fanfare_append_messages_total" None, "Messages appended to the log.";
     DeadLetters Counter "fanfare_dead_letters_total" Some("reason"), "Messages set aside among the dead letters, by reason: `conflict`, `malformed`, `rejected`.";
+    Partitions Gauge "fanfare_partitions" None, "Partitions of the queue that this worker tends.";
+    Redeliveries Counter "fanfare_redeliveries_total" None, "Messages that the queue handed out again, since who had them did not settle them.";
+    Fenced Counter "fanfare_fenced_total" None, "Batches that were not appended, since their partition has another owner by now.";
+    BusInterruptions Counter "fanfare_bus_interruptions_total" None, "Times that the bus may have lost something, so that every local channel was compared with the log; each thread of the gateway counts for itself.";
     HistoryReads Counter "fanfare_history_reads_total" Some("purpose"), "Pages read from the log, by purpose: `history`, `resume`.";
+    WindowReads Counter "fanfare_window_reads_total" Some("source"), "Pages read of a channel, by source: `window` in Redis, or `log`.";
     HttpRequests Counter "fanfare_http_requests_total" Some("status"), "HTTP requests answered, by class of status.";
     HttpSeconds Histogram "fanfare_http_request_seconds" None, "From an HTTP request's arrival to its answer; upgrades not counted.";
     OutboxBytes Gauge "fanfare_outbox_bytes" None, "Bytes that wait in the outboxes of all connections.";
+    SpansExported Counter "fanfare_spans_exported_total" None, "Spans that the OTLP endpoint took.";
+    SpansDropped Counter "fanfare_spans_dropped_total" Some("reason"), "Spans that were not exported, by reason: `export_failed`, `queue_full`.";
 }
 
 impl Metric {

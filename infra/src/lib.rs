@@ -1,7 +1,10 @@
 //! The ports of the domain, implemented: SQL stores, in-process engines, sealing, the data folder, telemetry.
 
 pub mod data_dir;
+pub mod envelopes;
 pub mod memory;
+pub mod rabbitmq;
+pub mod redis;
 pub mod sealing;
 pub mod sql;
 pub mod telemetry;

@@ -7,10 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::{
     check,
     client::{publish, tail, token},
-    compose,
     config::Config,
-    docs, output,
+    dead_letters, docs, migrate, output,
     problem::Problem,
+    restored,
+    role::Role,
     serve,
 };
 
@@ -36,24 +37,80 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the API, the gateway and the pages, all in one process (the default)
+    /// Serve the API, the gateway and the pages and deliver, all in one process (the default)
     #[command(after_help = "\
 Examples:
   fanfare serve
   fanfare serve --demo                       makes a tenant, an app and a key on the first run, and prints lines to paste
   FANFARE_LISTEN=127.0.0.1:9000 fanfare serve
 
-It prints `Fanfare is ready: URL` once it listens, and ends within 5 s of SIGTERM or SIGINT, with everything it accepted on disk.")]
+It keeps everything in its data folder, or in Postgres, RabbitMQ and Redis where FANFARE_DATABASE_URL, FANFARE_AMQP_URL and
+FANFARE_REDIS_URL are set, and migrates them by itself. It prints `Fanfare is ready: URL` once it is, and ends within 5 s of SIGTERM
+or SIGINT, with everything it accepted stored.")]
     Serve(ServeArgs),
-    /// Bring the database up to this version, and end; `serve` does so by itself
-    #[command(after_help = "Example:\n  fanfare migrate --config /etc/fanfare.toml")]
+    /// Serve the HTTP API and the pages; one of the three parts of an installation of several processes
+    #[command(after_help = "\
+Examples:
+  fanfare api --config /etc/fanfare.toml
+  FANFARE_LISTEN=10.0.0.5:8080 fanfare api
+
+It needs Postgres, RabbitMQ and Redis, and that `fanfare migrate` was run. It answers every address but those of `fanfare gateway`, and is ready
+while the queue confirms what is published.")]
+    Api(FileArgs),
+    /// Serve clients' sockets; one of the three parts of an installation of several processes
+    #[command(after_help = "\
+Examples:
+  fanfare gateway --config /etc/fanfare.toml
+  FANFARE_LISTEN=10.0.0.6:8080 fanfare gateway
+
+It needs Postgres, RabbitMQ and Redis, and that `fanfare migrate` was run. It answers /v1/connect (and /test/echo, where that is switched on), and is
+ready while the beats of a worker arrive through Redis, so start a worker too.")]
+    Gateway(FileArgs),
+    /// Deliver from the queue to the database and the sockets; one of the three parts of an installation of several processes
+    #[command(after_help = "\
+Example:
+  fanfare worker --config /etc/fanfare.toml
+
+It needs Postgres, RabbitMQ and Redis, and that `fanfare migrate` was run. The workers that run share the partitions evenly; on SIGTERM one hands its own
+to the others. It listens for operations only, so `Fanfare is ready:` gives that address.")]
+    Worker(FileArgs),
+    /// Bring the database up to this version, make the queues of the production engines, and end; `serve` does so by itself
+    #[command(after_help = "\
+Example:
+  fanfare migrate --config /etc/fanfare.toml
+
+Run it before the first start of `fanfare api`, `gateway` and `worker`, and before those of a new version; what runs of the version before goes on meanwhile.
+It may be run at any time, by several at once, and does nothing where nothing is to be done.")]
     Migrate(FileArgs),
+    /// List, show or replay the messages that workers set aside, since they can never be stored
+    #[command(after_help = "\
+Examples:
+  fanfare dead-letters list
+  fanfare dead-letters show dead_01j9zq3v5x8k2m4n6p7r9s1t3w
+  fanfare dead-letters replay dead_01j9zq3v5x8k2m4n6p7r9s1t3w
+  fanfare dead-letters replay --all
+
+They are in RabbitMQ, beside the partitions' queues. What is replayed goes through the worker again: it is stored once, or set aside anew.")]
+    DeadLetters {
+        #[command(flatten)]
+        file: FileArgs,
+        #[command(subcommand)]
+        action: dead_letters::Action,
+    },
+    /// Give every app a new epoch, after a backup of the database was put back
+    #[command(after_help = "\
+Stop the workers (or `fanfare serve`), put the backup back, run it once, and start them again. Clients hold positions that the backup does not know; by the
+new epoch they are told that they lost something, where else serials would be given out a second time. What is in the backup stays readable.
+
+Example:
+  fanfare restored --config /etc/fanfare.toml")]
+    Restored(FileArgs),
     /// Print the OpenAPI document
     #[command(after_help = "Example:\n  fanfare openapi > openapi.json")]
     Openapi,
-    /// Look at configuration, data folder, database, master key, limits, clock and ports, and say what to mend
+    /// Look at configuration, engines, master key, limits, clock and ports, and say what to mend
     #[command(after_help = "\
-Prints one line for each check and ends with 1 if any found a problem. Nothing is changed. Stop the server first: the data folder is its own while it runs.
+Prints one line for each check and ends with 1 if any found a problem. Nothing is changed. A server with a data folder is stopped first: the folder is its own while it runs.
 
 Example:
   fanfare check --config /etc/fanfare.toml")]
@@ -130,8 +187,13 @@ pub fn run() -> ExitCode {
 
 fn execute(command: Command) -> Result<(), Problem> {
     match command {
-        Command::Serve(args) => serve::run(&configuration(&args.file)?, args.demo),
-        Command::Migrate(args) => migrate(&configuration(&args)?),
+        Command::Serve(args) => serve::run(&configuration(&args.file)?, Role::All, args.demo),
+        Command::Api(args) => serve::run(&configuration(&args)?, Role::Api, false),
+        Command::Gateway(args) => serve::run(&configuration(&args)?, Role::Gateway, false),
+        Command::Worker(args) => serve::run(&configuration(&args)?, Role::Worker, false),
+        Command::Migrate(args) => runtime()?.block_on(migrate::run(&configuration(&args)?)),
+        Command::DeadLetters { file, action } => runtime()?.block_on(dead_letters::run(&configuration(&file)?, action)),
+        Command::Restored(args) => runtime()?.block_on(restored::run(&configuration(&args)?)),
         Command::Openapi => output::print(&openapi()).map(drop),
         Command::Check(args) => runtime()?.block_on(check::run(args.config.as_deref())),
         Command::Token(args) => token::run(&args),
@@ -153,11 +215,6 @@ pub fn openapi() -> String {
 fn configuration(args: &FileArgs) -> Result<Config, Problem> {
     Config::load(args.config.as_deref())
         .map_err(|bad| Problem::new(format!("the configuration is wrong:\n{bad}"), "Nothing was started."))
-}
-
-fn migrate(config: &Config) -> Result<(), Problem> {
-    let (data_dir, _) = runtime()?.block_on(compose::open(config))?;
-    output::print(&format!("{} is up to date\n", data_dir.database().display())).map(drop)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Problem> {

@@ -2,9 +2,9 @@
 
 use std::{
     fmt::Write as _,
-    fs::{self, OpenOptions, Permissions},
+    fs::{self, DirBuilder, OpenOptions, Permissions},
     io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -44,7 +44,7 @@ pub struct Demo {
 
 /// Finds what an earlier run made, or makes it.
 pub async fn prepare(node: &Node, plan: &str) -> Result<Demo, Problem> {
-    let file = node.data_dir.path().join(FILE);
+    let file = node.home.join(FILE);
     if let Some(key) = kept(&node.store, &file).await? {
         return Ok(Demo { key, account: None });
     }
@@ -110,8 +110,11 @@ fn keep(file: &Path, key: &SecretString) -> Result<(), Problem> {
     })
 }
 
-/// A file that was there before does not lend its mode: the new one takes its place.
+/// The folder is made where it is not there. A file that was there before does not lend its mode: the new one takes its place.
 fn write(file: &Path, key: &SecretString) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
     let unfinished = file.with_extension("new");
     let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     new.set_permissions(Permissions::from_mode(0o600))?;

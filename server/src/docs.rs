@@ -106,16 +106,40 @@ A limit that a plan leaves out is that of `default`.
 
 "#;
 
+const ENGINES: &str = r#"
+## Engines and roles
+
+With nothing set, the **embedded** engines are used: SQLite in the data folder, queue and bus inside the process. `fanfare serve` is then the whole
+installation, and one process at a time uses the folder.
+
+With `database_url`, `redis_url`, `amqp_url` and `master_key` set, the **production** engines are used: Postgres, Redis and RabbitMQ. A configuration with only some
+of them is refused. Give the same four to every process:
+
+| command | does | is ready (`/readyz` answers 200) while |
+|---|---|---|
+| `fanfare migrate` | makes tables, queues and the fixed number of partitions | – |
+| `fanfare api` | serves the HTTP API and the pages | the queue confirms: a probe is sent through it each second, and one of the last 4 s came back |
+| `fanfare gateway` | serves clients' sockets at `/v1/connect` | the beats that every worker sends each second arrive through Redis: one in the last 3 s |
+| `fanfare worker` | takes messages from the queue to Postgres and Redis | its partitions move and its commits succeed |
+| `fanfare serve` | all of this in one process, `migrate` included | all of this holds |
+
+Of `api`, `gateway` and `worker` there may be any number. They refuse to start on a database that `fanfare migrate` has not brought up to their version; one that
+a newer version has migrated is used, with a warning, so that versions can be replaced one process after another: `fanfare migrate` first, then the processes.
+
+`/readyz` names every dependency with its state in `checks`. One that is `"optional": true` is told, and does not make the process unready: the API accepts publishes while
+Postgres is away, since they wait in the queue. A process prints `Fanfare is ready: URL` when it is ready for the first time, and until then logs what it waits for; it answers
+before that, so a probe of `/healthz` finds it alive. Postgres is waited for at most 60 s at the start, before anything listens; RabbitMQ and Redis as long as they take.
+
+"#;
+
 const OTHERS: &str = r#"
 ## Variables of the command line
 
 | variable | read by | what it is |
 |---|---|---|
-| `FANFARE_CONFIG` | `serve`, `migrate`, `check` | the file with the settings, as `--config` |
+| `FANFARE_CONFIG` | `serve`, `api`, `gateway`, `worker`, `migrate`, `restored`, `check`, `dead-letters` | the file with the settings, as `--config` |
 | `FANFARE_KEY` | `token`, `publish`, `tail` | the API key, `fk_….fs_…`, as `--key` |
 | `FANFARE_URL` | `publish`, `tail` | the server, as `--url`; `http://127.0.0.1:8080` where it is not set |
-
-`FANFARE_DATABASE_URL`, `FANFARE_REDIS_URL` and `FANFARE_AMQP_URL` are refused: this version has only the embedded engines, SQLite and in-process queue and bus.
 "#;
 
 /// `docs/configuration.md`.
@@ -132,6 +156,8 @@ pub fn configuration() -> String {
             &[&format!("`{}`", setting.name), &format!("`{}`", setting.variable), takes, &default, setting.doc],
         );
     }
+    page.push_str(ENGINES.trim_end());
+    page.push('\n');
     page.push_str(PLANS);
     page.push_str("| limit | `default` | `unlimited` | what it limits |\n|---|---|---|---|\n");
     let limits = |limits: &Limits| toml::Table::try_from(limits).expect("limits are numbers with names");

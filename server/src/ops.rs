@@ -1,9 +1,11 @@
 //! The operations listener: `/healthz`, `/readyz`, `/metrics`; not for the public.
 
-use std::sync::Arc;
+use std::{io, net::TcpListener, sync::Arc};
 
 use actix_web::{
-    HttpResponse, get,
+    App, HttpResponse, HttpServer,
+    dev::Server,
+    get,
     http::header,
     web::{Data, ServiceConfig},
 };
@@ -11,8 +13,19 @@ use fanfare_infra::telemetry::Metrics;
 
 use crate::readiness::Readiness;
 
-/// The routes of the listener.
-pub fn routes(readiness: Arc<Readiness>, metrics: Metrics) -> impl FnOnce(&mut ServiceConfig) {
+/// Serves the listener.
+///
+/// # Errors
+/// It cannot be served.
+pub fn serve(listener: TcpListener, readiness: Arc<Readiness>, metrics: Metrics) -> io::Result<Server> {
+    let server = HttpServer::new(move || App::new().configure(routes(readiness.clone(), metrics.clone())))
+        .workers(1)
+        .disable_signals()
+        .listen(listener)?;
+    Ok(server.run())
+}
+
+fn routes(readiness: Arc<Readiness>, metrics: Metrics) -> impl FnOnce(&mut ServiceConfig) {
     move |services| {
         services.app_data(Data::from(readiness)).app_data(Data::new(metrics));
         services.service(alive).service(ready).service(export);

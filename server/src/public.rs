@@ -1,16 +1,21 @@
-//! The public listener: the gateway, the API and the pages on one port.
+//! The public listener: the gateway, the API and the pages on one port, or those of them that the role has.
 
 use std::{io, net::TcpListener, time::Duration};
 
-use crate::{compose::Node, idling::Idling, lingering::Lingering};
 use actix_http::{HttpService, KeepAlive, error::DispatchError};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::{
-    App, Error,
+    App, Error, HttpRequest, HttpResponse,
     dev::{AppConfig, Server},
     middleware::from_fn,
     rt::net::TcpStream,
+    web,
 };
+use fanfare_api::Services;
+use fanfare_gateway::Gateway;
+use fanfare_protocol::{ErrorCode, errors::Problem};
+
+use crate::{config::Config, idling::Idling, lingering::Lingering};
 
 /// How long an idle HTTP connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -21,20 +26,30 @@ const FINISH_S: u64 = 1;
 /// Connections that one thread may hold; the limit of open files is the one that counts.
 const MANY: usize = 1 << 20;
 
-/// Serves a node on a listener; an open socket may be silent for `silence`.
+/// Serves the gateway and the API on a listener, or one of them.
 ///
 /// # Errors
 /// The listener cannot be served.
-pub fn serve(node: &Node, listener: TcpListener, threads: usize, silence: Duration) -> io::Result<Server> {
-    let (gateway, services) = (node.gateway.clone(), node.services.clone());
+pub fn serve(
+    gateway: Option<Gateway>,
+    services: Option<Services>,
+    listener: TcpListener,
+    config: &Config,
+) -> io::Result<Server> {
+    let heartbeat = &config.gateway.connection;
+    let silence = heartbeat.ping_interval + heartbeat.pong_timeout;
     let idle = KEEP_ALIVE.max(silence) + MARGIN;
     let builder = Server::build();
     let signal = builder.graceful_shutdown_signal();
     let http = move || {
-        let app = App::new()
-            .wrap(from_fn(fanfare_api::observe))
-            .configure(gateway.routes())
-            .configure(fanfare_api::routes(services.clone()));
+        let mut app = App::new().wrap(from_fn(fanfare_api::observe));
+        if let Some(gateway) = &gateway {
+            app = app.configure(gateway.routes());
+        }
+        app = match &services {
+            Some(services) => app.configure(fanfare_api::routes(services.clone())),
+            None => app.default_service(web::to(not_here)),
+        };
         let app = app.into_factory().map_err(|error: Error| error.error_response());
         let signal = signal.clone();
         let http = HttpService::build()
@@ -54,11 +69,19 @@ pub fn serve(node: &Node, listener: TcpListener, threads: usize, silence: Durati
         .and_then(http)
     };
     let server = builder
-        .workers(threads)
+        .workers(config.worker_threads())
         .max_concurrent_connections(MANY)
         .shutdown_timeout(FINISH_S)
         .disable_signals()
         .listen("public", listener, http)?
         .run();
     Ok(server)
+}
+
+/// What a process without the API answers at every address that is not the gateway's.
+async fn not_here(request: HttpRequest) -> HttpResponse {
+    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+    let problem = Problem::new(ErrorCode::NotFound, "this process serves clients' sockets only");
+    let mut answer = HttpResponse::NotFound();
+    answer.content_type("application/problem+json").body(problem.of_request(id).to_json())
 }

@@ -13,10 +13,11 @@ use fanfare_domain::{
     metrics::Metric,
     partitions::Fence,
     publishing::{Accepted, Batch, Queue},
+    traces::TraceParent,
 };
 use tracing::{error, warn};
 
-use crate::health::Pulse;
+use crate::{health::Pulse, spans::Spans};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -57,15 +58,21 @@ pub(crate) async fn deliver_on(
         pulse.set_busy(false);
         let Some(mut batch) = queue.next().await else { return Ended::Closed };
         pulse.set_busy(true);
+        let redelivered = batch.messages().iter().filter(|accepted| accepted.redelivered).count();
+        Metric::Redeliveries.add(redelivered as u64);
         let begun = Instant::now();
-        match append(batch.as_mut(), fence, log.as_ref()).await {
+        let spans = Spans::begin(batch.messages());
+        let appending = spans.append();
+        let appended = append(batch.as_mut(), fence, log.as_ref()).await;
+        drop(appending);
+        match appended {
             Ok(outcomes) => {
                 Metric::AppendSeconds.observe(begun.elapsed());
                 batch.answer(&outcomes);
                 if bury_conflicts(batch.as_mut(), &outcomes).await.is_err() {
                     return Ended::Closed;
                 }
-                let ahead = send(bus.as_ref(), batch.messages(), &outcomes).await;
+                let ahead = send(bus.as_ref(), batch.messages(), &outcomes, &spans).await;
                 if fence.is_some()
                     && let Some(ahead) = truly_ahead(log.as_ref(), ahead).await
                 {
@@ -76,10 +83,14 @@ pub(crate) async fn deliver_on(
             Err(failure) => {
                 let cause = std::error::Error::source(&failure).map(ToString::to_string);
                 error!(error = %failure, cause, messages = batch.messages().len(), "A batch could not be appended");
+                spans.fail();
                 batch.fail();
                 match (fence, failure) {
                     (None, _) => {}
-                    (Some(_), StoreError::Fenced) => return Ended::Fenced,
+                    (Some(_), StoreError::Fenced) => {
+                        Metric::Fenced.add(1);
+                        return Ended::Fenced;
+                    }
                     (Some(_), _) => return Ended::LogAway,
                 }
             }
@@ -103,7 +114,9 @@ async fn append(
             Ok(alone) => outcomes.extend(alone),
             Err(failure) if is_permanent(&failure) => {
                 let reason = failure.to_string();
-                error!(message = %batch.messages()[at].message.id, reason, "A message can never be stored; it is set aside");
+                let accepted = &batch.messages()[at];
+                let trace = accepted.trace.as_ref().map(TraceParent::trace_id);
+                error!(message.id = %accepted.message.id, trace.id = trace, reason, "A message can never be stored; it is set aside");
                 batch.bury(at, &reason).await.map_err(StoreError::unavailable)?;
                 Metric::DeadLetters.add_labelled("rejected", 1);
                 outcomes.push(Appended::Rejected);
@@ -131,14 +144,17 @@ async fn bury_conflicts(batch: &mut dyn Batch, outcomes: &[Appended]) -> Result<
 }
 
 /// Puts what is stored on the bus, in order, and tries until it is there: a later message must not overtake it.
-async fn send(bus: &dyn Bus, messages: &[Accepted], outcomes: &[Appended]) -> Vec<Ahead> {
+async fn send(bus: &dyn Bus, messages: &[Accepted], outcomes: &[Appended], spans: &Spans) -> Vec<Ahead> {
     let stored = outcomes.iter().filter(|outcome| matches!(outcome, Appended::Stored { .. })).count();
     Metric::AppendMessages.add(stored as u64);
-    let broadcasts: Vec<_> =
-        messages.iter().zip(outcomes).filter_map(|(accepted, outcome)| broadcast(accepted, outcome)).collect();
+    let all = messages.iter().zip(outcomes).enumerate();
+    let broadcasts: Vec<_> = all
+        .filter_map(|(at, (accepted, outcome))| broadcast(accepted, outcome, || spans.trace(at, accepted)))
+        .collect();
     if broadcasts.is_empty() {
         return Vec::new();
     }
+    let _sending = spans.send();
     let mut pause = FIRST_PAUSE;
     loop {
         match bus.send(broadcasts.clone()).await {
@@ -151,7 +167,11 @@ async fn send(bus: &dyn Bus, messages: &[Accepted], outcomes: &[Appended]) -> Ve
 }
 
 /// What is sent of a message that is stored: also of one that was stored before it was handed out again, since it may never have been sent.
-fn broadcast(accepted: &Accepted, outcome: &Appended) -> Option<Broadcast> {
+fn broadcast(
+    accepted: &Accepted,
+    outcome: &Appended,
+    trace: impl FnOnce() -> Option<TraceParent>,
+) -> Option<Broadcast> {
     let (epoch, serial, time) = match outcome {
         Appended::Stored { epoch, serial, time } => (epoch, serial, time),
         Appended::Repeated { epoch, serial, time } if accepted.redelivered => (epoch, serial, time),
@@ -162,7 +182,7 @@ fn broadcast(accepted: &Accepted, outcome: &Appended) -> Option<Broadcast> {
         channel: accepted.channel.clone(),
         place: Some((epoch.clone(), *serial)),
         exclude: accepted.exclude.clone(),
-        trace: accepted.trace.clone(),
+        trace: trace(),
         message: Message { time: *time, ..accepted.message.clone() },
     };
     Some(Broadcast::Message(Arc::new(envelope)))

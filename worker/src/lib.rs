@@ -3,6 +3,7 @@
 mod deliver;
 mod health;
 mod own;
+mod spans;
 mod sweep;
 mod tend;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use fanfare_domain::{
+    metrics::Metric,
     partitions::Fence,
     publishing::{Queue, QueueError},
 };
@@ -38,6 +39,7 @@ pub(crate) struct Tending {
 /// Delivers the partition until it is ordered otherwise, whatever goes away and comes back meanwhile.
 pub(crate) async fn tend(mut tending: Tending) {
     let partition = tending.fence.partition;
+    Metric::Partitions.shift(1.0);
     let health = Arc::clone(&tending.ports.health);
     let pulse = Arc::new(Pulse::default());
     loop {
@@ -73,6 +75,7 @@ pub(crate) async fn tend(mut tending: Tending) {
         }
     }
     health.forget(partition);
+    Metric::Partitions.shift(-1.0);
 }
 
 impl Tending {

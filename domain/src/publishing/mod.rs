@@ -23,6 +23,7 @@ use crate::{
 };
 
 mod drafts;
+mod spans;
 
 /// How long a key makes retries safe.
 pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(86_400);
@@ -46,7 +47,7 @@ pub struct NewPublish {
     pub exclude: Option<ConnectionId>,
     /// Makes retries safe.
     pub idempotency_key: Option<String>,
-    /// The trace that the request belongs to.
+    /// The trace that the caller's request belongs to.
     pub trace: Option<TraceParent>,
 }
 
@@ -207,6 +208,18 @@ impl Publisher {
 
     /// Publishes messages in order. `Err` refuses them all: the app's rate is used up.
     pub async fn publish(
+        &self,
+        grant: &Grant,
+        mut wanted: Vec<Result<NewPublish, Refusal>>,
+        ack: Ack,
+    ) -> Result<Published, Refusal> {
+        let span = spans::begin(&grant.profile.app.id, &mut wanted);
+        let published = self.publish_now(grant, wanted, ack).await;
+        spans::end(span, &published);
+        published
+    }
+
+    async fn publish_now(
         &self,
         grant: &Grant,
         wanted: Vec<Result<NewPublish, Refusal>>,

@@ -33,6 +33,7 @@ mod frames;
 mod history;
 mod locate;
 mod repair;
+mod spans;
 mod subscription;
 
 use channel::Channel;
@@ -159,6 +160,7 @@ impl Hub {
         let key = (envelope.app.clone(), envelope.channel.clone());
         let channel = self.channels.borrow().get(&key).cloned();
         if let Some(channel) = channel {
+            let _span = spans::fan_out(envelope);
             if let Some((epoch, serial)) = &envelope.place
                 && self.is_other_epoch(&channel, &Head { epoch: epoch.clone(), serial: *serial })
             {

@@ -7,6 +7,7 @@ use fanfare_domain::{
     connections::Command,
     history::Head,
     ids::{AppId, KeyId},
+    metrics::Metric,
 };
 use fanfare_protocol::ErrorCode;
 use tracing::{info, warn};
@@ -57,6 +58,7 @@ impl Hub {
     /// The bus was interrupted: compares every local channel with the log, and looks at every app and key anew. Only one such look is
     /// under way at a time; an interruption meanwhile begins it again.
     pub(super) fn interrupted(self: &Rc<Self>) {
+        Metric::BusInterruptions.add(1);
         self.interruptions.set(self.interruptions.get() + 1);
         if self.interruptions.get() == 1 {
             let hub = Rc::clone(self);

@@ -10,8 +10,8 @@ use std::{
 use async_trait::async_trait;
 use fanfare_domain::{
     ids::AppId,
-    limits::{AppLimits, ConnectionPermit, Exceeded, Quota},
-    plans::{BATCH_ITEMS, Limits},
+    limits::{Allowed, AppLimits, ConnectionPermit, Exceeded, Quota, Rate},
+    plans::Limits,
 };
 use governor::{
     DefaultDirectRateLimiter, RateLimiter,
@@ -21,8 +21,6 @@ use governor::{
 
 /// How often apps that have nothing to remember are looked for.
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
-/// When a place among an app's connections is worth asking for again.
-const CONNECT_AGAIN: Duration = Duration::from_secs(5);
 
 /// Rates by `governor`, and counts of connections. Memory is held only for apps that are not idle.
 #[derive(Clone, Default)]
@@ -36,35 +34,29 @@ struct Apps {
 
 #[derive(Default)]
 struct AppState {
-    publishes: Option<Rate>,
-    history: Option<Rate>,
+    publishes: Option<Meter>,
+    history_reads: Option<Meter>,
     connections: u32,
 }
 
-struct Rate {
-    per_s: u32,
+struct Meter {
+    allowed: Allowed,
     limiter: DefaultDirectRateLimiter<StateInformationMiddleware>,
     /// How long an unused bucket takes to be full again.
     refill: Duration,
     used_at: Instant,
 }
 
-impl Rate {
-    fn new(per_s: u32, burst: u32, now: Instant) -> Self {
+impl Meter {
+    fn new(allowed: Allowed, now: Instant) -> Self {
         let count = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-        let quota = governor::Quota::per_second(count(per_s)).allow_burst(count(burst));
+        let quota = governor::Quota::per_second(count(allowed.per_s)).allow_burst(count(allowed.burst));
         Self {
-            per_s,
+            allowed,
             limiter: RateLimiter::direct(quota).with_middleware(),
             refill: quota.burst_size_replenished_in(),
             used_at: now,
         }
-    }
-
-    /// The rate as it is, or afresh where the plan has changed.
-    fn of(slot: &mut Option<Rate>, per_s: u32, burst: u32, now: Instant) -> &mut Rate {
-        let rate = slot.take().filter(|rate| rate.per_s == per_s);
-        slot.insert(rate.unwrap_or_else(|| Rate::new(per_s, burst, now)))
     }
 
     /// A full bucket is the same as none.
@@ -74,7 +66,7 @@ impl Rate {
 
     fn take(&mut self, count: NonZeroU32, now: Instant) -> Result<Quota, Exceeded> {
         self.used_at = now;
-        let limit = self.per_s;
+        let limit = self.allowed.per_s;
         let exceeded = |retry_after| Exceeded { limit, retry_after };
         if limit == 0 {
             return Err(exceeded(self.refill));
@@ -93,7 +85,8 @@ fn clock_now() -> QuantaInstant {
 
 impl AppState {
     fn is_idle(&self, now: Instant) -> bool {
-        self.connections == 0 && [&self.publishes, &self.history].into_iter().flatten().all(|rate| rate.is_idle(now))
+        let meters = [&self.publishes, &self.history_reads];
+        self.connections == 0 && meters.into_iter().flatten().all(|meter| meter.is_idle(now))
     }
 }
 
@@ -101,6 +94,19 @@ impl GovernorLimits {
     /// How many apps are remembered now.
     pub fn remembered(&self) -> usize {
         self.lock().states.len()
+    }
+
+    /// Takes from a rate as it is, or afresh where the plan has changed.
+    fn take(&self, app: &AppId, rate: Rate, limits: &Limits, count: NonZeroU32) -> Result<Quota, Exceeded> {
+        let (now, allowed) = (Instant::now(), rate.allowed(limits));
+        let mut apps = self.lock();
+        let state = apps.state(app, now);
+        let slot = match rate {
+            Rate::Publishes => &mut state.publishes,
+            Rate::HistoryReads => &mut state.history_reads,
+        };
+        let meter = slot.take().filter(|meter| meter.allowed == allowed);
+        slot.insert(meter.unwrap_or_else(|| Meter::new(allowed, now))).take(count, now)
     }
 
     fn lock(&self) -> MutexGuard<'_, Apps> {
@@ -121,24 +127,18 @@ impl Apps {
 #[async_trait]
 impl AppLimits for GovernorLimits {
     fn publish(&self, app: &AppId, limits: &Limits, count: NonZeroU32) -> Result<Quota, Exceeded> {
-        let now = Instant::now();
-        let mut apps = self.lock();
-        let per_s = limits.publishes_per_s;
-        Rate::of(&mut apps.state(app, now).publishes, per_s, per_s.max(BATCH_ITEMS as u32), now).take(count, now)
+        self.take(app, Rate::Publishes, limits, count)
     }
 
     fn history(&self, app: &AppId, limits: &Limits) -> Result<Quota, Exceeded> {
-        let now = Instant::now();
-        let mut apps = self.lock();
-        let per_s = limits.history_reads_per_s;
-        Rate::of(&mut apps.state(app, now).history, per_s, per_s, now).take(NonZeroU32::MIN, now)
+        self.take(app, Rate::HistoryReads, limits, NonZeroU32::MIN)
     }
 
     async fn connect(&self, app: &AppId, limits: &Limits) -> Result<Box<dyn ConnectionPermit>, Exceeded> {
         let mut apps = self.lock();
         let state = apps.state(app, Instant::now());
         if state.connections >= limits.connections {
-            return Err(Exceeded { limit: limits.connections, retry_after: CONNECT_AGAIN });
+            return Err(Exceeded::connections(limits.connections));
         }
         state.connections += 1;
         Ok(Box::new(Place { app: app.clone(), apps: self.0.clone() }))

@@ -1,8 +1,19 @@
 //! Connections: an enum of the engines, and the macro by which one body serves both.
 
-use std::{fs::OpenOptions, io, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
+use std::{
+    fs::OpenOptions,
+    io,
+    ops::{Deref, DerefMut},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use diesel::{ConnectionError, SqliteConnection, result::Error};
+use diesel::{ConnectionError, SqliteConnection};
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncPgConnection, SimpleAsyncConnection, TransactionManager,
     pooled_connection::{
@@ -15,13 +26,19 @@ use fanfare_domain::StoreError;
 use futures::FutureExt;
 use tokio::{runtime::Handle, time::timeout};
 
+use super::{connections::Target, failures::failure};
+
 /// SQLite behind the asynchronous interface.
 pub(super) type Sqlite = SyncConnectionWrapper<SqliteConnection>;
 
 const READERS: usize = 4;
-const POSTGRES_CONNECTIONS: usize = 16;
+/// Connections that a process keeps apart for its leases, so that they do not end while all others are busy.
+const LEASE_CONNECTIONS: usize = 2;
 /// Whoever waits longer for a connection is told that the database is away.
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
+/// A piece of work on Postgres that takes longer is given up, and its connection with it: the server was stopped, or is cut off. It is more than
+/// a statement may take there.
+const WORK_TIME: Duration = Duration::from_secs(12);
 
 /// Every connection's settings. `synchronous = full` makes a commit in WAL mode reach the disk before it returns.
 const SQLITE_SETTINGS: &str = "pragma busy_timeout = 5000; pragma journal_mode = wal; pragma synchronous = full;
@@ -35,37 +52,58 @@ macro_rules! on_dialect {
             $crate::sql::db::Conn::Sqlite($c) => $body,
             $crate::sql::db::Conn::Postgres($c) => $body,
         }
-        .map_err($crate::sql::db::failure)
+        .map_err($crate::sql::failures::failure)
     };
 }
 pub(super) use on_dialect;
-
-/// What the caller can do about a failure of the engine.
-pub(super) fn failure(error: Error) -> StoreError {
-    match error {
-        Error::DatabaseError(diesel::result::DatabaseErrorKind::UniqueViolation, _) => StoreError::Conflict,
-        Error::DeserializationError(problem) => StoreError::Corrupt(problem.to_string()),
-        other => StoreError::unavailable(other),
-    }
-}
 
 /// A database of either engine. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Db {
     engine: Engine,
     runtime: Handle,
+    /// Set when the piece of work that has this clone is given up.
+    given_up: Arc<AtomicBool>,
 }
 
 #[derive(Clone)]
 enum Engine {
     Sqlite { writer: Pool<Sqlite>, readers: Pool<Sqlite> },
-    Postgres(Pool<AsyncPgConnection>),
+    Postgres { target: Arc<Target>, pool: Pool<AsyncPgConnection>, leases: Pool<AsyncPgConnection> },
 }
 
 /// A connection of either engine.
 pub(super) enum Conn {
     Sqlite(Object<Sqlite>),
-    Postgres(Box<Object<AsyncPgConnection>>),
+    Postgres(Pooled),
+}
+
+/// A connection to Postgres that goes back to its pool, unless the work on it was given up: then it is closed.
+pub(super) struct Pooled {
+    object: Option<Object<AsyncPgConnection>>,
+    given_up: Arc<AtomicBool>,
+}
+
+impl Deref for Pooled {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        self.object.as_deref().expect("it is taken out only when this is dropped")
+    }
+}
+
+impl DerefMut for Pooled {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        self.object.as_deref_mut().expect("it is taken out only when this is dropped")
+    }
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        if self.given_up.load(Ordering::Relaxed) {
+            drop(self.object.take().map(Object::take));
+        }
+    }
 }
 
 impl Db {
@@ -75,37 +113,62 @@ impl Db {
         make_private(path).map_err(StoreError::unavailable)?;
         let writer = sqlite_pool(url, SQLITE_SETTINGS.to_owned(), 1)?;
         let readers = sqlite_pool(url, format!("{SQLITE_SETTINGS} pragma query_only = on;"), READERS)?;
-        let db = Self { engine: Engine::Sqlite { writer, readers }, runtime: Handle::current() };
+        let db = Self::new(Engine::Sqlite { writer, readers });
         db.work(|db| async move { db.write().await.map(drop) }).await?;
         Ok(db)
     }
 
-    /// A Postgres database that is there already.
-    pub async fn connect_postgres(url: &str) -> Result<Self, StoreError> {
-        let mut config = ManagerConfig::default();
-        config.recycling_method = RecyclingMethod::Fast;
-        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, config);
-        let pool = Pool::builder(manager).max_size(POSTGRES_CONNECTIONS).build().map_err(StoreError::unavailable)?;
-        let db = Self { engine: Engine::Postgres(pool), runtime: Handle::current() };
+    /// A Postgres database that is there already, with so many connections at most.
+    pub async fn connect_postgres(url: &str, connections: usize) -> Result<Self, StoreError> {
+        let target = Arc::new(Target::read(url)?);
+        let pool = postgres_pool(&target, connections)?;
+        let leases = postgres_pool(&target, LEASE_CONNECTIONS)?;
+        let db = Self::new(Engine::Postgres { target, pool, leases });
         db.work(|db| async move { db.write().await.map(drop) }).await?;
         Ok(db)
+    }
+
+    fn new(engine: Engine) -> Self {
+        Self { engine, runtime: Handle::current(), given_up: Arc::default() }
+    }
+
+    /// How Postgres is reached; `None` for SQLite.
+    pub fn target(&self) -> Option<Arc<Target>> {
+        match &self.engine {
+            Engine::Sqlite { .. } => None,
+            Engine::Postgres { target, .. } => Some(target.clone()),
+        }
     }
 
     /// Does a piece of work to its end, even if the caller stops waiting: a connection whose query or transaction
-    /// was left half done could not be used again.
+    /// was left half done could not be used again. On Postgres the end is near: a server that does not answer is not waited for.
     pub async fn work<T, W>(&self, work: impl FnOnce(Db) -> W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        self.runtime.spawn(work(self.clone())).await.unwrap_or_else(|lost| Err(StoreError::unavailable(lost)))
+        let given_up = Arc::new(AtomicBool::new(false));
+        let work = work(Db { given_up: given_up.clone(), ..self.clone() });
+        let is_bounded = matches!(self.engine, Engine::Postgres { .. });
+        let task = self.runtime.spawn(async move {
+            if !is_bounded {
+                return work.await;
+            }
+            let mut work = Box::pin(work);
+            timeout(WORK_TIME, &mut work).await.unwrap_or_else(|late| {
+                given_up.store(true, Ordering::Relaxed);
+                drop(work);
+                Err(StoreError::unavailable(late))
+            })
+        });
+        task.await.unwrap_or_else(|lost| Err(StoreError::unavailable(lost)))
     }
 
     /// A connection for reading. Only inside [`Db::work`].
     pub async fn read(&self) -> Result<Conn, StoreError> {
         match &self.engine {
             Engine::Sqlite { readers, .. } => in_time(readers.get()).await.map(Conn::Sqlite),
-            Engine::Postgres(pool) => in_time(pool.get()).await.map(Box::new).map(Conn::Postgres),
+            Engine::Postgres { pool, .. } => self.pooled(pool).await,
         }
     }
 
@@ -113,8 +176,21 @@ impl Db {
     pub async fn write(&self) -> Result<Conn, StoreError> {
         match &self.engine {
             Engine::Sqlite { writer, .. } => in_time(writer.get()).await.map(Conn::Sqlite),
-            Engine::Postgres(pool) => in_time(pool.get()).await.map(Box::new).map(Conn::Postgres),
+            Engine::Postgres { pool, .. } => self.pooled(pool).await,
         }
+    }
+
+    /// A connection for what keeps this process the owner of what it owns. Only inside [`Db::work`].
+    pub async fn lease(&self) -> Result<Conn, StoreError> {
+        match &self.engine {
+            Engine::Sqlite { .. } => self.write().await,
+            Engine::Postgres { leases, .. } => self.pooled(leases).await,
+        }
+    }
+
+    async fn pooled(&self, pool: &Pool<AsyncPgConnection>) -> Result<Conn, StoreError> {
+        let object = Some(in_time(pool.get()).await?);
+        Ok(Conn::Postgres(Pooled { object, given_up: self.given_up.clone() }))
     }
 }
 
@@ -128,7 +204,7 @@ impl Conn {
                 })
                 .await
             }
-            Conn::Postgres(c) => AnsiTransactionManager::begin_transaction_sql(&mut ***c, "begin").await,
+            Conn::Postgres(c) => AnsiTransactionManager::begin_transaction_sql(&mut **c, "begin").await,
         }
         .map_err(failure)
     }
@@ -141,7 +217,7 @@ impl Conn {
                 c.spawn_blocking(|c| diesel::connection::AnsiTransactionManager::begin_transaction_sql(c, "begin"))
                     .await
             }
-            Conn::Postgres(c) => AnsiTransactionManager::begin_transaction_sql(&mut ***c, POSTGRES).await,
+            Conn::Postgres(c) => AnsiTransactionManager::begin_transaction_sql(&mut **c, POSTGRES).await,
         }
         .map_err(failure)
     }
@@ -192,5 +268,18 @@ fn sqlite_pool(url: &str, settings: String, size: usize) -> Result<Pool<Sqlite>,
         .boxed()
     });
     let manager = AsyncDieselConnectionManager::new_with_config(url, config);
+    Pool::builder(manager).max_size(size).build().map_err(StoreError::unavailable)
+}
+
+/// Each connection is asked for a sign of life before it is used: whatever happened to the server since, those that it closed are replaced.
+fn postgres_pool(target: &Arc<Target>, size: usize) -> Result<Pool<AsyncPgConnection>, StoreError> {
+    let target = target.clone();
+    let mut config = ManagerConfig::<AsyncPgConnection>::default();
+    config.recycling_method = RecyclingMethod::Verified;
+    config.custom_setup = Box::new(move |_| {
+        let target = target.clone();
+        async move { target.connect().await }.boxed()
+    });
+    let manager = AsyncDieselConnectionManager::new_with_config("", config);
     Pool::builder(manager).max_size(size).build().map_err(StoreError::unavailable)
 }

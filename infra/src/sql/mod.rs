@@ -3,37 +3,40 @@
 use std::{path::Path, sync::Arc};
 
 use diesel::{QueryableByName, sql_types::Text};
-use diesel_async::{AsyncPgConnection, async_connection_wrapper::AsyncConnectionWrapper};
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use fanfare_domain::{StoreError, Timestamp, history::MessageLog};
 
 use crate::sealing::Sealer;
-use db::{Conn, Db, failure};
+use db::{Conn, Db};
+use failures::failure;
 
 mod accounts;
 mod apps;
+mod connections;
 mod db;
+mod failures;
 mod keys;
 mod master_keys;
 mod messages;
+mod migrating;
+mod partitions;
+mod prepared;
 mod probes;
+mod restores;
 mod rules;
 mod schema;
 
 pub use master_keys::MasterKeyError;
+pub use migrating::Schema;
 
-const SQLITE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/sqlite");
-const POSTGRES_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/postgres");
-
-/// The number of the advisory lock under which Postgres is migrated.
-const MIGRATION_LOCK: i64 = 0x66_616e_6661_7265;
+/// Connections to Postgres of one process. What one holds up, another one of the many partitions can use; more than a few for each core of the
+/// server make nothing faster there, and every process has as many.
+const POSTGRES_CONNECTIONS: usize = 16;
 
 /// Tenants, users, apps, keys, rules and messages in a SQL database. Cheap to clone.
 #[derive(Clone)]
 pub struct SqlStore {
     db: Db,
     sealer: Sealer,
-    postgres_url: Option<Arc<str>>,
 }
 
 /// How the connection that writes to SQLite is set.
@@ -48,40 +51,23 @@ pub struct SqliteSettings {
 impl SqlStore {
     /// Opens a SQLite file, and makes it if it is not there. Call [`SqlStore::migrate`] before anything else.
     pub async fn open_sqlite(path: &Path, sealer: Sealer) -> Result<Self, StoreError> {
-        Ok(Self { db: Db::open_sqlite(path).await?, sealer, postgres_url: None })
+        Ok(Self { db: Db::open_sqlite(path).await?, sealer })
     }
 
-    /// Connects to a Postgres database. Call [`SqlStore::migrate`] before anything else.
+    /// Connects to a Postgres database, with 16 connections at most. Call [`SqlStore::migrate`] before anything else.
+    /// `sslmode=require` and `verify-full` in the URL encrypt, and check the server's certificate; else all goes in the clear.
     pub async fn connect_postgres(url: &str, sealer: Sealer) -> Result<Self, StoreError> {
-        Ok(Self { db: Db::connect_postgres(url).await?, sealer, postgres_url: Some(url.into()) })
+        Self::connect_postgres_with(url, POSTGRES_CONNECTIONS, sealer).await
+    }
+
+    /// Connects to a Postgres database with so many connections at most, and two more for the leases of a worker.
+    pub async fn connect_postgres_with(url: &str, connections: usize, sealer: Sealer) -> Result<Self, StoreError> {
+        Ok(Self { db: Db::connect_postgres(url, connections).await?, sealer })
     }
 
     /// The store as the log of messages.
     pub fn message_log(&self) -> Arc<dyn MessageLog> {
         Arc::new(self.clone())
-    }
-
-    /// Brings the tables up to this version's; does nothing where they are.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        let url = self.postgres_url.clone();
-        self.db
-            .work(|db| async move {
-                match (db.write().await?, url) {
-                    (Conn::Sqlite(mut conn), _) => conn
-                        .spawn_blocking(|conn| {
-                            conn.run_pending_migrations(SQLITE_MIGRATIONS)
-                                .map_err(diesel::result::Error::QueryBuilderError)?;
-                            Ok(())
-                        })
-                        .await
-                        .map_err(failure),
-                    (Conn::Postgres(_), Some(url)) => tokio::task::spawn_blocking(move || migrate_postgres(&url))
-                        .await
-                        .map_err(StoreError::unavailable)?,
-                    (Conn::Postgres(_), None) => unreachable!("a store on Postgres knows its URL"),
-                }
-            })
-            .await
     }
 
     /// How the connection that writes is set; `None` for Postgres.
@@ -107,18 +93,6 @@ impl SqlStore {
             })
             .await
     }
-}
-
-/// One process migrates, the others wait for it.
-fn migrate_postgres(url: &str) -> Result<(), StoreError> {
-    use diesel::{Connection, RunQueryDsl};
-    let mut conn = AsyncConnectionWrapper::<AsyncPgConnection>::establish(url).map_err(StoreError::unavailable)?;
-    diesel::sql_query("select pg_advisory_lock($1)")
-        .bind::<diesel::sql_types::BigInt, _>(MIGRATION_LOCK)
-        .execute(&mut conn)
-        .map_err(failure)?;
-    conn.run_pending_migrations(POSTGRES_MIGRATIONS).map_err(StoreError::unavailable)?;
-    Ok(())
 }
 
 /// A time as it is stored.

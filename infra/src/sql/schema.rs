@@ -82,7 +82,6 @@ diesel::table! {
         epoch -> Text,
         serial -> BigInt,
         time -> BigInt,
-        swept -> BigInt,
     }
 }
 
@@ -99,6 +98,21 @@ diesel::table! {
         fingerprint -> Nullable<Binary>,
         expires_at -> BigInt,
         data -> Text,
+    }
+}
+
+diesel::table! {
+    workers (id) {
+        id -> Text,
+        lease_until -> BigInt,
+    }
+}
+
+diesel::table! {
+    partitions (id) {
+        id -> Integer,
+        owner -> Nullable<Text>,
+        generation -> BigInt,
     }
 }
 

@@ -1,27 +1,27 @@
-//! Telemetry: the log on standard error, and the metrics in the format of Prometheus.
+//! Telemetry: the log on standard error, the metrics in the format of Prometheus, and the spans over OTLP.
 
-use std::{
-    io::IsTerminal,
-    sync::{Mutex, PoisonError},
-};
+use std::io::IsTerminal;
 
-use fanfare_domain::metrics::{Kind, Metric};
-use fanfare_protocol::ErrorCode;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use fanfare_domain::traces;
 use serde::Deserialize;
+use tracing::Subscriber;
 use tracing_subscriber::{
-    Layer,
+    Layer, Registry,
     filter::{LevelFilter, Targets},
     layer::SubscriberExt,
     util::{SubscriberInitExt, TryInitError},
 };
 
+mod measures;
+mod spans;
+
+pub use measures::Metrics;
+pub use spans::{Otlp, OtlpError, Spans};
+
 /// What the names of our crates begin with.
 const OURS: &str = "fanfare";
-
-/// From a tenth of a millisecond to ten seconds.
-const BUCKETS_S: &[f64] =
-    &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// It would print whole messages that RabbitMQ returns; what matters of it we tell ourselves.
+const AMQP_CLIENT: &str = "lapin";
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -72,83 +72,45 @@ pub enum TelemetryError {
     /// There is a recorder already.
     #[error("the metrics could not be set up: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// What is set of OTLP cannot be worked with.
+    #[error(transparent)]
+    Otlp(#[from] OtlpError),
 }
 
-/// Writes the log to standard error. The level is that of our own crates; others say no more than `info`, since some
-/// print parameters and whole frames below it.
-pub fn init_log(level: LogLevel, format: LogFormat) -> Result<(), TelemetryError> {
+/// Writes the log to standard error, and collects spans where there is an endpoint for them.
+///
+/// The level is that of our own crates; others say no more than `info`, since some print parameters and whole frames below it.
+pub fn init(level: LogLevel, format: LogFormat, otlp: Option<&Otlp>) -> Result<Spans, TelemetryError> {
+    let registry = Registry::default().with(lines(format).with_filter(levels(level)));
+    let Some(otlp) = otlp else {
+        registry.try_init()?;
+        return Ok(Spans::default());
+    };
+    let (tracer, collected) = spans::collect(otlp)?;
+    registry.with(spans::layer(tracer)).try_init()?;
+    Ok(collected)
+}
+
+fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
     let lines =
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    let lines = match format {
+    match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
-    };
-    tracing_subscriber::registry().with(lines.with_filter(levels(level))).try_init()?;
-    Ok(())
+    }
 }
 
 fn levels(level: LogLevel) -> Targets {
     let ours = LevelFilter::from(level);
-    Targets::new().with_default(ours.min(LevelFilter::INFO)).with_target(OURS, ours)
-}
-
-/// The metrics of this process.
-#[derive(Clone)]
-pub struct Metrics(PrometheusHandle);
-
-impl Metrics {
-    /// Installs the recorder; a second call in the same process gives the same metrics.
-    pub fn install() -> Result<Self, TelemetryError> {
-        static INSTALLED: Mutex<Option<Metrics>> = Mutex::new(None);
-        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(metrics) = &*installed {
-            return Ok(metrics.clone());
-        }
-        let metrics = Self(PrometheusBuilder::new().set_buckets(BUCKETS_S)?.install_recorder()?);
-        Metric::ALL.iter().copied().for_each(introduce);
-        Ok(installed.insert(metrics).clone())
-    }
-
-    /// What `/metrics` answers.
-    pub fn render(&self) -> String {
-        self.0.render()
-    }
-
-    /// Keeps the histograms small; to be called every few seconds, whether or not anybody reads them.
-    pub fn upkeep(&self) {
-        self.0.run_upkeep();
-    }
-}
-
-/// Describes a metric and sets it to zero, so that it is there before anything has happened.
-fn introduce(metric: Metric) {
-    let (name, help) = (metric.name(), metric.help());
-    match metric.kind() {
-        Kind::Counter => metrics::describe_counter!(name, help),
-        Kind::Gauge => metrics::describe_gauge!(name, help),
-        Kind::Histogram => metrics::describe_histogram!(name, help),
-    }
-    match (metric.kind(), metric.label()) {
-        (Kind::Counter, None) => metric.add(0),
-        (Kind::Counter, Some(_)) => label_values(metric).into_iter().for_each(|value| metric.add_labelled(value, 0)),
-        (Kind::Gauge, _) => metric.shift(0.0),
-        (Kind::Histogram, _) => drop(metrics::histogram!(name)),
-    }
-}
-
-/// The values of a counter's label that are known beforehand.
-fn label_values(metric: Metric) -> Vec<&'static str> {
-    match metric {
-        Metric::ConnectionsClosed => {
-            let codes = ErrorCode::ALL.iter().filter(|code| code.row().close.is_some()).map(|code| code.name());
-            codes.chain(["client"]).collect()
-        }
-        Metric::Publishes => vec!["accepted", ErrorCode::RateLimited.name(), ErrorCode::BacklogFull.name()],
-        Metric::Drops => vec!["ephemeral_overflow", "slow_consumer"],
-        Metric::HistoryReads => vec!["history", "resume"],
-        Metric::HttpRequests => vec!["2xx", "3xx", "4xx", "5xx"],
-        _ => Vec::new(),
-    }
+    let others = ours.min(LevelFilter::INFO);
+    Targets::new()
+        .with_default(others)
+        .with_target(OURS, ours)
+        .with_target(traces::TARGET, LevelFilter::OFF)
+        .with_target(AMQP_CLIENT, LevelFilter::OFF)
 }
 
 #[cfg(test)]
@@ -156,18 +118,6 @@ mod tests {
     use tracing::Level;
 
     use super::*;
-
-    #[test]
-    fn every_metric_is_there_before_anything_has_happened() {
-        let text = Metrics::install().unwrap().render();
-        for metric in Metric::ALL {
-            let (name, kind) = (metric.name(), metric.kind().name());
-            assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name} in\n{text}");
-            assert!(text.contains(&format!("# HELP {name} ")), "{name}");
-        }
-        assert!(text.contains("fanfare_drops_total{reason=\"slow_consumer\"} 0"));
-        assert!(text.contains("fanfare_append_seconds_bucket{le=\"0.001\"} 0"));
-    }
 
     #[test]
     fn the_level_is_that_of_our_crates_and_others_are_capped() {
@@ -178,5 +128,10 @@ mod tests {
         let quiet = levels(LogLevel::Error);
         assert!(!quiet.would_enable("actix_server", &Level::INFO));
         assert!(!quiet.would_enable("fanfare", &Level::WARN));
+    }
+
+    #[test]
+    fn the_spans_of_a_message_are_not_for_the_log() {
+        assert!(!levels(LogLevel::Trace).would_enable(traces::TARGET, &Level::ERROR));
     }
 }

@@ -5,11 +5,11 @@ create table channels (
     epoch text not null,
     serial bigint not null,
     time bigint not null,
-    -- The highest serial that was removed: what is left below it is not shown either.
-    swept bigint not null,
     primary key (app_id, channel)
 );
 
+-- Messages lie by how long they live, and within that by when their time is over, so that what is over is dropped whole.
+-- The tables below these five are made ahead, or when a message needs one; each has the primary key (app_id, channel, serial).
 create table messages (
     app_id text collate "C" not null,
     channel text collate "C" not null,
@@ -22,10 +22,14 @@ create table messages (
     -- Only of messages with an idempotency key.
     fingerprint bytea,
     expires_at bigint not null,
-    data text not null,
-    primary key (app_id, channel, serial)
-);
+    data text not null
+) partition by range ((expires_at - time));
+
+create table messages_days partition of messages for values from (minvalue) to (172800000) partition by range (expires_at);
+create table messages_weeks partition of messages for values from (172800000) to (691200000) partition by range (expires_at);
+create table messages_months partition of messages for values from (691200000) to (2764800000) partition by range (expires_at);
+create table messages_years partition of messages for values from (2764800000) to (31708800000) partition by range (expires_at);
+create table messages_decades partition of messages for values from (31708800000) to (maxvalue) partition by range (expires_at);
 
 create index messages_by_time on messages (app_id, channel, time, serial);
-create index messages_by_key on messages (app_id, channel, id, serial) where fingerprint is not null;
-create index messages_by_expiry on messages (expires_at);
+create index messages_by_id on messages (app_id, channel, id, serial);

@@ -5,8 +5,6 @@ create table channels (
     epoch text not null,
     serial integer not null,
     time integer not null,
-    -- The highest serial that was removed: what is left below it is not shown either.
-    swept integer not null,
     primary key (app_id, channel)
 ) strict;
 
@@ -27,5 +25,5 @@ create table messages (
 ) strict;
 
 create index messages_by_time on messages (app_id, channel, time, serial);
-create index messages_by_key on messages (app_id, channel, id, serial) where fingerprint is not null;
+create index messages_by_id on messages (app_id, channel, id, serial);
 create index messages_by_expiry on messages (expires_at);

@@ -1,44 +1,31 @@
-//! Composition: the embedded engines behind the ports, and the services over them, all in one process.
+//! The embedded engines: SQLite in the data folder, queue and bus inside the process.
 
-use std::{path::Path, sync::Arc};
-
-use fanfare_api::{Ports, Services};
-use fanfare_domain::{
-    Clock, StoreError, accounts::Accounts, apps::Apps, bus::Bus, clock::SystemClock, directory::Directory,
-    grants::Authenticator, history::MessageLog, keys::Keys, limits::AppLimits, publishing::Publisher, rules::Rules,
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
-use fanfare_gateway::{Gateway, GatewayPorts};
+
+use fanfare_domain::{Clock, StoreError, bus::Bus, clock::SystemClock, history::MessageLog};
 use fanfare_infra::{
     data_dir::DataDir,
-    memory::{CachedDirectory, GovernorLimits, MemoryBus, MemoryQueue},
+    memory::{GovernorLimits, MemoryBus, MemoryQueue},
     sealing::{MasterKey, Sealer},
-    sql::{MasterKeyError, SqlStore},
+    sql::SqlStore,
 };
 use secrecy::SecretString;
+use tokio::sync::watch;
 
-use crate::{appends::Appends, config::Config, problem::Problem};
-
-/// Everything that one process runs, before it listens.
-pub struct Node {
-    /// Kept, since the folder is locked for as long as this lives.
-    pub data_dir: DataDir,
-    /// The SQL stores.
-    pub store: SqlStore,
-    /// The store as the log of messages.
-    pub log: Arc<dyn MessageLog>,
-    /// Whether the log stores what it is given.
-    pub appends: Appends,
-    /// Publishes on their way to the log.
-    pub queue: MemoryQueue,
-    /// Messages on their way to the gateway.
-    pub bus: Arc<dyn Bus>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// The API.
-    pub services: Services,
-    /// The sockets.
-    pub gateway: Gateway,
-}
+use super::{Engines, Node, Served, Task};
+use crate::{
+    beats,
+    config::Config,
+    delivery::Delivery,
+    problem::Problem,
+    readiness::{Dependency, Readiness, appends::Appends, checks::Check},
+};
 
 /// Opens the data folder and the database in it, migrated and under the right master key.
 pub async fn open(config: &Config) -> Result<(DataDir, SqlStore), Problem> {
@@ -47,55 +34,56 @@ pub async fn open(config: &Config) -> Result<(DataDir, SqlStore), Problem> {
     let store =
         SqlStore::open_sqlite(&data_dir.database(), sealer).await.map_err(|error| unusable(&data_dir, &error))?;
     store.migrate().await.map_err(|error| unusable(&data_dir, &error))?;
-    store.check_master_key().await.map_err(|error| wrong_master_key(&error))?;
+    store.check_master_key().await.map_err(|error| super::wrong_master_key(&error))?;
     Ok((data_dir, store))
 }
 
 /// Opens everything and puts it together.
-pub async fn compose(config: &Config) -> Result<Node, Problem> {
-    let plans = Arc::new(config.plans()?);
+pub async fn compose(config: &Config, stopped: &watch::Receiver<bool>) -> Result<Node, Problem> {
+    let plans = config.plans()?;
     let (data_dir, store) = open(config).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let bus: Arc<dyn Bus> = Arc::new(MemoryBus::default());
     let queue = MemoryQueue::default();
     let appends = Appends::default();
     let log = appends.watch(store.message_log());
-    let limits: Arc<dyn AppLimits> = Arc::new(GovernorLimits::default());
-    let accounts: Arc<dyn Accounts> = Arc::new(store.clone());
-    let apps: Arc<dyn Apps> = Arc::new(store.clone());
-    let keys: Arc<dyn Keys> = Arc::new(store.clone());
-    let rules: Arc<dyn Rules> = Arc::new(store.clone());
-    let directory: Arc<dyn Directory> =
-        Arc::new(CachedDirectory::new(keys.clone(), apps.clone(), rules.clone(), accounts.clone(), plans.clone()));
-    let authenticator = Authenticator::new(directory.clone(), clock.clone());
-    let publisher =
-        Publisher { intake: Arc::new(queue.clone()), bus: bus.clone(), limits: limits.clone(), clock: clock.clone() };
-    let gateway_ports = GatewayPorts {
-        authenticator: authenticator.clone(),
-        publisher: publisher.clone(),
+    let engines = Engines {
+        store: store.clone(),
         log: log.clone(),
+        gateway_log: log.clone(),
         bus: bus.clone(),
-        limits: limits.clone(),
-        directory: directory.clone(),
-        clock: clock.clone(),
+        intake: Arc::new(queue.clone()),
+        limits: Arc::new(GovernorLimits::default()),
     };
-    let ports = Ports {
-        accounts,
-        apps,
-        keys,
-        rules,
-        log: log.clone(),
-        directory,
-        bus: bus.clone(),
-        limits,
-        publisher,
-        authenticator,
-        plans,
-        clock: clock.clone(),
-    };
-    let services = Services::new(ports, config.api.clone());
-    let gateway = Gateway::new(config.gateway(), gateway_ports);
-    Ok(Node { data_dir, store, log, appends, queue, bus, clock, services, gateway })
+    let Served { services, gateway, .. } = super::serve(config, plans, engines);
+    let runs = Arc::new(AtomicBool::new(false));
+    let readiness = Readiness::new(vec![
+        Dependency { name: "database", optional: false, check: Check::Database(store.clone()) },
+        Dependency { name: "queue", optional: false, check: Check::Delivery { runs: runs.clone(), appends } },
+        Dependency { name: "bus", optional: false, check: Check::Beats(bus.clone()) },
+    ]);
+    let tasks: Vec<Task> = vec![
+        Box::pin(fanfare_worker::sweep(log.clone(), clock.clone(), stopped.clone())),
+        Box::pin(beats::send(bus.clone(), stopped.clone())),
+    ];
+    let delivery = Delivery::from_queue(queue.clone(), deliver(queue, log, bus, runs));
+    Ok(Node {
+        home: data_dir.path().to_owned(),
+        data_dir: Some(Arc::new(data_dir)),
+        store,
+        clock,
+        services: Some(services),
+        gateway: Some(gateway),
+        delivery: Some(delivery),
+        tasks,
+        readiness,
+    })
+}
+
+async fn deliver(queue: MemoryQueue, log: Arc<dyn MessageLog>, bus: Arc<dyn Bus>, runs: Arc<AtomicBool>) {
+    runs.store(true, Ordering::SeqCst);
+    fanfare_worker::deliver(Arc::new(queue), None, log, bus).await;
+    runs.store(false, Ordering::SeqCst);
 }
 
 /// Locks the data folder, making it where it is not there.
@@ -138,13 +126,5 @@ pub fn unusable(data_dir: &DataDir, error: &StoreError) -> Problem {
     Problem::new(
         format!("the database {} cannot be used: {error}{cause}", data_dir.database().display()),
         "Check the disk's free space and the file's owner; restore it from a backup if it is damaged.",
-    )
-}
-
-/// A master key that the database was not made with.
-pub fn wrong_master_key(error: &MasterKeyError) -> Problem {
-    Problem::new(
-        error.to_string(),
-        "The key is in `master.key` of the data folder, or in FANFARE_MASTER_KEY; nothing is served under another one.",
     )
 }

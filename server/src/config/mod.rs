@@ -9,14 +9,20 @@ use std::{
 };
 
 use fanfare_api::ApiConfig;
-use fanfare_domain::plans::{Limits, Plans};
+use fanfare_domain::{
+    partitions::Partition,
+    plans::{Limits, Plans},
+};
 use fanfare_gateway::GatewayConfig;
 use fanfare_infra::telemetry::{LogFormat, LogLevel};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
 use crate::problem::Problem;
+use engines::Engines;
 
+pub mod engines;
+mod otlp;
 pub mod settings;
 mod sources;
 #[cfg(test)]
@@ -24,6 +30,8 @@ mod tests;
 
 /// As many threads as can serve requests and sockets.
 const MOST_WORKERS: usize = 512;
+/// As many partitions as there may be.
+const MOST_PARTITIONS: Partition = 1_024;
 
 /// What the process is told from outside; `settings::SETTINGS` has the reference text of each field.
 #[derive(Debug, Clone, Deserialize)]
@@ -35,6 +43,18 @@ pub struct Config {
     pub ops_listen: SocketAddr,
     /// The folder of the database and the master key.
     pub data_dir: PathBuf,
+    #[serde(default, deserialize_with = "secret")]
+    database_url: Option<SecretString>,
+    #[serde(default, deserialize_with = "secret")]
+    redis_url: Option<SecretString>,
+    #[serde(default, deserialize_with = "secret")]
+    amqp_url: Option<SecretString>,
+    /// The production engines; `None` means the embedded ones.
+    #[serde(skip)]
+    pub engines: Option<Engines>,
+    /// How many partitions there are to be, or are expected to be.
+    #[serde(default, deserialize_with = "partitions")]
+    pub partitions: Option<Partition>,
     /// The key under which secrets are encrypted.
     #[serde(default, deserialize_with = "secret")]
     pub master_key: Option<SecretString>,
@@ -50,6 +70,10 @@ pub struct Config {
     pub log: LogLevel,
     /// How a line of the log is written.
     pub log_format: LogFormat,
+    #[serde(default, deserialize_with = "secret")]
+    otlp_endpoint: Option<SecretString>,
+    #[serde(deserialize_with = "otlp::share")]
+    otlp_sample: f64,
     /// Whether `/test/echo` is served.
     pub test_endpoints: bool,
     /// Threads that serve requests and sockets.
@@ -93,7 +117,17 @@ impl Config {
         let mut problems: Vec<Problem> =
             keys.into_iter().filter_map(|(name, key)| wrong_key(name, key.as_ref()?)).collect();
         problems.extend(config.plans().err());
+        problems.extend(config.wrong_endpoint());
+        match config.chosen_engines() {
+            Ok(engines) => config.engines = engines,
+            Err(found) => problems.extend(found),
+        }
         if problems.is_empty() { Ok(config) } else { Err(BadConfig(problems)) }
+    }
+
+    fn chosen_engines(&self) -> Result<Option<Engines>, Vec<Problem>> {
+        let urls = [&self.database_url, &self.redis_url, &self.amqp_url];
+        Engines::choose(urls.map(Option::as_ref), self.master_key.is_some())
     }
 
     /// The plans there are.
@@ -146,6 +180,14 @@ fn workers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, 
     match usize::try_from(count) {
         Ok(count @ 1..=MOST_WORKERS) => Ok(Some(count)),
         _ => Err(serde::de::Error::custom(format!("{count} is not one of 1 to {MOST_WORKERS}"))),
+    }
+}
+
+fn partitions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Partition>, D::Error> {
+    let count = i64::deserialize(deserializer)?;
+    match Partition::try_from(count) {
+        Ok(count @ 1..=MOST_PARTITIONS) => Ok(Some(count)),
+        _ => Err(serde::de::Error::custom(format!("{count} is not one of 1 to {MOST_PARTITIONS}"))),
     }
 }
 

@@ -7,12 +7,16 @@ pub enum Kind {
     Text,
     /// A whole number.
     Number,
+    /// A part of a whole.
+    Share,
     /// `true` or `false`.
     Flag,
     /// A text that is a length of time.
     Duration,
     /// A text that is never shown.
     Secret,
+    /// Where an engine is; never shown, since it may hold a password. An empty variable is one that is not set.
+    Url,
 }
 
 impl Kind {
@@ -20,8 +24,10 @@ impl Kind {
     pub fn wanted(self) -> &'static str {
         match self {
             Kind::Text | Kind::Secret => "a text",
+            Kind::Url => "a URL",
             Kind::Duration => "a length of time, as `25s`",
             Kind::Number => "a whole number",
+            Kind::Share => "a number from 0 to 1",
             Kind::Flag => "true or false",
         }
     }
@@ -73,14 +79,42 @@ pub const SETTINGS: &[Setting] = &[
         "FANFARE_DATA_DIR",
         Kind::Text,
         Some("./fanfare-data"),
-        "The folder of the database and the master key. One process at a time may use it. A relative path starts at the working folder.",
+        "The folder of the database and the master key; with production engines, only of the key of `serve --demo`. One process at a time may use it. A relative path starts at the working folder.",
+    ),
+    row(
+        "database_url",
+        "FANFARE_DATABASE_URL",
+        Kind::Url,
+        None,
+        "The Postgres database, as `postgres://user:password@host/fanfare`. It comes with `redis_url`, `amqp_url` and `master_key`: all of them, or none and the engines are inside the process.",
+    ),
+    row(
+        "redis_url",
+        "FANFARE_REDIS_URL",
+        Kind::Url,
+        None,
+        "Redis, as `redis://host:6379`, `rediss://…` with TLS, `redis+sentinel://host:26379,other:26379/name` or `redis+cluster://host:7000,other:7001`.",
+    ),
+    row(
+        "amqp_url",
+        "FANFARE_AMQP_URL",
+        Kind::Url,
+        None,
+        "RabbitMQ, as `amqp://user:password@host:5672/vhost`, or `amqps://…` with TLS.",
+    ),
+    row(
+        "partitions",
+        "FANFARE_PARTITIONS",
+        Kind::Number,
+        None,
+        "Partitions of the queue in RabbitMQ, 1 to 1024; 64 where it is not set. The first `fanfare migrate` fixes it for good; whoever starts with another value is refused.",
     ),
     row(
         "master_key",
         "FANFARE_MASTER_KEY",
         Kind::Secret,
         None,
-        "64 hex digits, under which secrets are encrypted. Where it is not set, a key is made on the first run and kept in the data folder, readable by its owner only.",
+        "64 hex digits, under which secrets are encrypted; needed with `database_url`, and the same for every process. Where it is not set, a key is made on the first run and kept in the data folder, readable by its owner only.",
     ),
     row(
         "master_key_old",
@@ -109,6 +143,20 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Text,
         Some("text"),
         "`text` for people, `json` for machines: one object a line, on standard error.",
+    ),
+    row(
+        "otlp_endpoint",
+        "FANFARE_OTLP_ENDPOINT",
+        Kind::Url,
+        None,
+        "The collector that traces are sent to over OTLP, as `http://127.0.0.1:4318`; they go to `/v1/traces` below it. Where it is not set, nothing is recorded.",
+    ),
+    row(
+        "otlp_sample",
+        "FANFARE_OTLP_SAMPLE",
+        Kind::Share,
+        Some("1"),
+        "The share of the traces that is recorded, 0 to 1, also of those that callers ask for. Give every process the same.",
     ),
     row(
         "test_endpoints",
@@ -191,13 +239,6 @@ pub const SETTINGS: &[Setting] = &[
 
 /// Variables that the command line reads for itself; they are no settings of the server.
 pub const CLIENT_VARIABLES: &[&str] = &["FANFARE_CONFIG", "FANFARE_KEY", "FANFARE_URL"];
-
-/// Settings that would choose an engine outside the process.
-pub const ENGINES: &[(&str, &str, &str)] = &[
-    ("database_url", "FANFARE_DATABASE_URL", "SQLite in the data folder"),
-    ("redis_url", "FANFARE_REDIS_URL", "the bus inside the process"),
-    ("amqp_url", "FANFARE_AMQP_URL", "the queue inside the process"),
-];
 
 /// The setting of that variable.
 pub fn by_variable(variable: &str) -> Option<&'static Setting> {

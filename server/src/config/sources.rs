@@ -10,7 +10,7 @@ use std::{
 use fanfare_domain::plans::Limits;
 use toml::{Table, Value};
 
-use super::settings::{self, CLIENT_VARIABLES, ENGINES, Kind, SETTINGS, Setting};
+use super::settings::{self, CLIENT_VARIABLES, Kind, SETTINGS, Setting};
 use crate::problem::Problem;
 
 /// The file that is read where none is named.
@@ -81,11 +81,9 @@ fn merge_environment(environment: &[(OsString, OsString)], table: &mut Table, pr
         if CLIENT_VARIABLES.contains(&name) {
             continue;
         }
-        let Some(setting) = settings::by_variable(name) else {
-            problems.extend(engine_variable(name, value.is_empty()));
-            continue;
-        };
+        let Some(setting) = settings::by_variable(name) else { continue };
         match value.to_str() {
+            Some("") if setting.kind == Kind::Url => {}
             Some("") => problems.push(Problem::new(
                 format!("{name} is set, but empty"),
                 "Give it a value, or unset it to use the file's or the default.",
@@ -127,16 +125,18 @@ fn place(table: &mut Table, name: &str, value: Value) {
 
 fn parse(kind: Kind, text: &str) -> Option<Value> {
     match kind {
-        Kind::Text | Kind::Duration | Kind::Secret => Some(Value::String(text.to_owned())),
+        Kind::Text | Kind::Duration | Kind::Secret | Kind::Url => Some(Value::String(text.to_owned())),
         Kind::Number => text.trim().parse().ok().map(Value::Integer),
+        Kind::Share => text.trim().parse().ok().map(Value::Float),
         Kind::Flag => text.trim().parse().ok().map(Value::Boolean),
     }
 }
 
 fn is_kind(kind: Kind, value: &Value) -> bool {
     match kind {
-        Kind::Text | Kind::Duration | Kind::Secret => value.is_str(),
+        Kind::Text | Kind::Duration | Kind::Secret | Kind::Url => value.is_str(),
         Kind::Number => value.is_integer(),
+        Kind::Share => value.is_float() || value.is_integer(),
         Kind::Flag => value.is_bool(),
     }
 }
@@ -162,10 +162,6 @@ fn is_plan_limit(name: &str) -> bool {
 }
 
 fn unknown_key(name: &str) -> Problem {
-    let own = name.rsplit_once('.').map_or(name, |(_, own)| own);
-    if let Some(engine) = ENGINES.iter().find(|(key, _, _)| *key == own) {
-        return no_such_engine(&format!("`{name}`"), engine);
-    }
     let mut known: Vec<String> = SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
     if let Some((plan, _)) = name.strip_prefix("plans.").and_then(|rest| rest.rsplit_once('.')) {
         known.extend(plan_limits().iter().map(|limit| format!("plans.{plan}.{limit}")));
@@ -173,19 +169,12 @@ fn unknown_key(name: &str) -> Problem {
     Problem::new(format!("there is no setting `{name}`"), suggest(name, &known))
 }
 
-/// A variable that would choose an engine; an empty one chooses none.
-fn engine_variable(name: &str, is_empty: bool) -> Option<Problem> {
-    let engine = ENGINES.iter().find(|(_, variable, _)| *variable == name && !is_empty)?;
-    Some(no_such_engine(name, engine))
-}
-
 /// The variables of ours by their name that this version does not know. They are passed over, since an environment is shared
 /// with other programs and other versions; the file is ours alone.
 pub(super) fn unknown_variables(environment: &[(OsString, OsString)]) -> Vec<Problem> {
     let names = environment.iter().filter_map(|(name, _)| name.to_str());
     let ours = names.filter(|name| name.starts_with("FANFARE_") && !CLIENT_VARIABLES.contains(name));
-    let chooses_engine = |name: &str| ENGINES.iter().any(|(_, variable, _)| *variable == name);
-    ours.filter(|name| settings::by_variable(name).is_none() && !chooses_engine(name)).map(unknown_variable).collect()
+    ours.filter(|name| settings::by_variable(name).is_none()).map(unknown_variable).collect()
 }
 
 fn unknown_variable(name: &str) -> Problem {
@@ -196,15 +185,6 @@ fn unknown_variable(name: &str) -> Problem {
         .map(str::to_owned)
         .collect();
     Problem::new(format!("this version has no variable {name}, and passes it over"), suggest(name, &known))
-}
-
-fn no_such_engine(shown: &str, (_, _, instead): &(&str, &str, &str)) -> Problem {
-    Problem::new(
-        format!("{shown} is set, but this version of Fanfare has only the embedded engines"),
-        format!(
-            "Remove it: {instead} is used in its place. A server that ignored it would keep messages where you do not look for them."
-        ),
-    )
 }
 
 fn suggest(name: &str, known: &[String]) -> String {

@@ -47,17 +47,47 @@ fn everything_unknown_is_refused_at_once_with_the_nearest_known_name() {
     }
 }
 
+const DATABASE: (&str, &str) = ("FANFARE_DATABASE_URL", "postgres://user:hunter2@db/x");
+const REDIS: (&str, &str) = ("FANFARE_REDIS_URL", "redis://:hunter2@cache");
+const AMQP: (&str, &str) = ("FANFARE_AMQP_URL", "amqp://user:hunter2@queue/v");
+const KEY: (&str, &str) = ("FANFARE_MASTER_KEY", "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
+
 #[test]
-fn an_engine_that_this_version_lacks_is_refused_and_not_ignored() {
-    for variable in ["FANFARE_DATABASE_URL", "FANFARE_REDIS_URL", "FANFARE_AMQP_URL"] {
-        let said = load("", &[(variable, "postgres://user:hunter2@db/x")]).unwrap_err();
-        assert!(
-            said.contains(variable) && said.contains("only the embedded engines") && said.contains("Remove it"),
-            "{said}"
-        );
+fn the_production_engines_come_together_with_a_master_key() {
+    let config = load("partitions = 16", &[DATABASE, REDIS, AMQP, KEY]).unwrap();
+    assert!(config.engines.is_some() && config.partitions == Some(16));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(load("", &[("FANFARE_REDIS_URL", "")]).unwrap().engines.is_none(), "an empty URL is none");
+}
+
+#[test]
+fn half_set_engines_are_refused_with_what_is_missing_and_no_password() {
+    for (pairs, missing, set) in [
+        (&[DATABASE, KEY][..], &["FANFARE_REDIS_URL", "FANFARE_AMQP_URL"][..], "FANFARE_DATABASE_URL"),
+        (&[REDIS, AMQP, KEY], &["FANFARE_DATABASE_URL"], "FANFARE_REDIS_URL and FANFARE_AMQP_URL"),
+        (&[DATABASE, AMQP, KEY, ("FANFARE_REDIS_URL", "")], &["FANFARE_REDIS_URL"], "FANFARE_AMQP_URL"),
+        (&[DATABASE, REDIS, AMQP], &["FANFARE_MASTER_KEY"], "FANFARE_DATABASE_URL"),
+    ] {
+        let said = load("", pairs).unwrap_err();
         assert!(!said.contains("hunter2"), "{said}");
+        for variable in missing {
+            assert!(said.contains(&format!("({variable})")), "{variable} is not in:\n{said}");
+        }
+        assert!(said.contains(set), "{set} is not in:\n{said}");
     }
-    assert!(load("redis_url = \"redis://x\"", &[]).unwrap_err().contains("only the embedded engines"));
+}
+
+#[test]
+fn the_url_of_another_engine_is_refused_without_showing_it() {
+    for (name, value) in [
+        ("FANFARE_DATABASE_URL", "mysql://user:hunter2@db"),
+        ("FANFARE_REDIS_URL", "http://:hunter2@cache"),
+        ("FANFARE_AMQP_URL", "hunter2"),
+    ] {
+        let pairs: Vec<_> = [DATABASE, REDIS, AMQP, KEY].into_iter().filter(|(other, _)| *other != name).collect();
+        let said = load("", &[&pairs[..], &[(name, value)]].concat()).unwrap_err();
+        assert!(said.contains(name) && !said.contains("hunter2"), "{said}");
+    }
 }
 
 #[test]
@@ -73,6 +103,8 @@ fn a_wrong_value_is_named_and_told_what_is_wanted() {
         ("workers = 0", &[], ["`workers`", "1 to 512"]),
         ("workers = -1", &[], ["`workers`", "1 to 512"]),
         ("", &[("FANFARE_WORKERS", "513")], ["`workers`", "513 is not one of 1 to 512"]),
+        ("partitions = 0", &[], ["`partitions`", "1 to 1024"]),
+        ("", &[("FANFARE_PARTITIONS", "70000")], ["`partitions`", "70000 is not one of"]),
         ("listen = \"localhost\"", &[], ["`listen`", "address and port"]),
         ("[api]\nsignup = \"maybe\"", &[], ["`api.signup`", "`closed`"]),
         ("", &[("FANFARE_GATEWAY_CONNECTION_PING_INTERVAL", "soon")], ["ping_interval", "duration"]),
@@ -122,4 +154,23 @@ fn the_table_has_every_setting_of_every_section_with_its_default() {
     }
     let sectioned = settings::SETTINGS.iter().filter(|setting| setting.name.contains('.')).count();
     assert_eq!(sectioned, sources::leaves(config).len());
+}
+
+#[test]
+fn traces_go_to_a_collector_without_tls_or_a_password_and_a_share_is_a_share() {
+    use crate::role::Role;
+
+    assert!(load("", &[("FANFARE_OTLP_ENDPOINT", "")]).unwrap().otlp(Role::All).is_none(), "an empty URL is none");
+    let config = load("otlp_sample = 0.25", &[("FANFARE_OTLP_ENDPOINT", "http://127.0.0.1:4318")]).unwrap();
+    let otlp = config.otlp(Role::Gateway).unwrap();
+    assert_eq!((otlp.endpoint.as_str(), otlp.sample, otlp.service), ("http://127.0.0.1:4318", 0.25, "fanfare-gateway"));
+    assert_eq!(load("otlp_sample = 1", &[]).unwrap().otlp_sample, 1.0);
+    for wrong in ["127.0.0.1:4318", "https://collector", "http://user:hunter2@collector", "http://", "grpc://x:4317"] {
+        let said = load("", &[("FANFARE_OTLP_ENDPOINT", wrong)]).unwrap_err();
+        assert!(said.contains("FANFARE_OTLP_ENDPOINT") && !said.contains("hunter2"), "{wrong}: {said}");
+    }
+    for wrong in ["1.5", "-0.1", "NaN", "half"] {
+        let said = load("", &[("FANFARE_OTLP_SAMPLE", wrong)]).unwrap_err();
+        assert!(said.contains("otlp_sample") || said.contains("FANFARE_OTLP_SAMPLE"), "{wrong}: {said}");
+    }
 }

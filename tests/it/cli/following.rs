@@ -176,6 +176,23 @@ async fn a_tail_begins_where_it_is_told_to() {
 }
 
 #[actix_web::test]
+async fn a_tail_is_told_of_a_backup_that_was_put_back() {
+    let mut server = Server::start(Options::default()).await;
+    let tenant = Tenant::sign_up(&server).await;
+    tenant.publish("chat:1", json!("before")).await;
+    let mut tail = Tail::start(&tenant, &["chat:1", "--rewind", "1"]);
+    assert_eq!(tail.message().await["serial"], 1);
+    assert!(server.terminate().await.success());
+    tail.told("asks to reconnect").await;
+    let said = run(&mut server.command(&["restored"])).succeeded();
+    assert!(said.contains("1 app has a new epoch"), "{said}");
+    server.restart().await;
+    tail.told("void").await;
+    assert_eq!(tenant.publish("chat:1", json!("after")).await, 2, "what was there stays");
+    assert_eq!(tail.message().await["data"], "after");
+}
+
+#[actix_web::test]
 async fn a_tail_ends_with_the_remedy_when_coming_back_is_of_no_use() {
     let server = Server::start(Options::default()).await;
     let tenant = Tenant::sign_up(&server).await;

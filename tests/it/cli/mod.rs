@@ -5,8 +5,10 @@ use std::process::{Command, Output};
 use crate::harness::server::fanfare;
 
 mod checking;
+mod engines;
 mod following;
 mod publishing;
+mod roles;
 mod serving;
 mod settings;
 
@@ -46,7 +48,8 @@ impl Said {
 #[test]
 fn help_teaches_every_command_by_example() {
     let whole = run(fanfare().arg("--help")).succeeded();
-    for command in ["serve", "migrate", "openapi", "check", "token", "publish", "tail"] {
+    let served = ["serve", "api", "gateway", "worker", "migrate", "restored", "check", "dead-letters"];
+    for command in served.into_iter().chain(["openapi", "token", "publish", "tail"]) {
         assert!(whole.contains(&format!("  {command} ")), "{command} is not in:\n{whole}");
         let help = run(fanfare().args([command, "--help"])).succeeded();
         assert!(help.contains("Example") && help.contains(&format!("fanfare {command}")), "{help}");

@@ -43,13 +43,33 @@ async fn unknown_variables_are_passed_over_and_said_with_the_nearest_known_one()
 }
 
 #[test]
-fn engines_that_this_version_does_not_have_are_refused_and_their_secrets_not_shown() {
-    for variable in ["FANFARE_DATABASE_URL", "FANFARE_REDIS_URL", "FANFARE_AMQP_URL"] {
-        let dir = tempfile::tempdir().unwrap();
-        let said = run(serve(&dir).env(variable, "scheme://user:hush@host/name"));
+fn half_set_engines_are_refused_with_what_is_missing_and_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let urls = [
+        ("FANFARE_DATABASE_URL", "postgres://user:hush@host/name"),
+        ("FANFARE_REDIS_URL", "redis://:hush@host"),
+        ("FANFARE_AMQP_URL", "amqp://user:hush@host/name"),
+    ];
+    for (set, url) in urls {
+        let said = run(serve(&dir).env(set, url).env("FANFARE_MASTER_KEY", "ab".repeat(32)));
         assert!(!said.stderr.contains("hush"), "{}", said.stderr);
-        said.failed_saying(&[variable, "only the embedded engines", "Remove it"]);
+        let missing: Vec<_> = urls.iter().map(|(name, _)| *name).filter(|name| *name != set).collect();
+        said.failed_saying(&[&missing[..], &[&format!("{set} is set"), "Set all three"]].concat());
     }
+    let said = run(serve(&dir).envs(urls));
+    assert!(!said.stderr.contains("hush"), "{}", said.stderr);
+    said.failed_saying(&["`master_key` (FANFARE_MASTER_KEY) is not", "openssl rand -hex 32"]);
+    assert!(!dir.path().join("fanfare-data").exists(), "a server that is refused leaves nothing behind");
+}
+
+#[test]
+fn a_role_needs_the_production_engines() {
+    let dir = tempfile::tempdir().unwrap();
+    for role in ["api", "gateway", "worker"] {
+        let said = run(fanfare().arg(role).current_dir(dir.path()));
+        said.failed_saying(&[&format!("`fanfare {role}`"), "FANFARE_DATABASE_URL", "fanfare serve"]);
+    }
+    assert!(!dir.path().join("fanfare-data").exists(), "a process that is refused leaves nothing behind");
 }
 
 #[test]

@@ -1,9 +1,17 @@
 //! What the tests stand on.
 
 pub mod browser;
+pub mod engines;
+pub mod nodes;
+pub mod ports;
 pub mod postgres;
+pub mod processes;
+pub mod proxy;
+pub mod rabbitmq;
 pub mod raw;
+pub mod redis;
 pub mod server;
 pub mod sockets;
 pub mod tenants;
 pub mod tokens;
+pub mod waiting;

@@ -1,111 +1,138 @@
-//! A private Postgres: its own folder and socket, nothing on the network, gone with the tests.
+//! Private servers of Postgres: a folder and a port of their own on 127.0.0.1, gone with the tests.
 
 use std::{
-    io::{BufRead, BufReader},
     os::unix::{fs::chown, process::CommandExt},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::PathBuf,
+    process::Command,
     sync::{
-        Arc, Mutex, Weak,
+        OnceLock,
         atomic::{AtomicU32, Ordering},
     },
 };
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
-use tempfile::TempDir;
 
-/// An empty database of its own.
+use super::{
+    ports::free_port,
+    processes::{Engine, Program},
+    waiting::in_background,
+};
+
+/// An empty database of its own, on the server that the running tests share; gone when it is dropped.
+#[derive(Debug)]
 pub struct Database {
+    /// How to reach it by the server's socket in the file system.
     pub url: String,
-    _server: Arc<Server>,
+    /// How to reach it over TCP.
+    pub tcp_url: String,
+    name: String,
+    server: &'static Server,
 }
 
-struct Server {
-    folder: TempDir,
-    databases: AtomicU32,
-    watcher: Child,
-}
-
-/// Makes a database on the server that the running tests share.
+/// Makes a database.
 pub async fn database() -> Database {
-    let server = Server::shared();
-    let name = format!("test_{}", server.databases.fetch_add(1, Ordering::Relaxed));
-    let mut admin = AsyncPgConnection::establish(&server.url("postgres")).await.expect("the server answers");
-    admin.batch_execute(&format!("create database {name}")).await.expect("a database can be made");
-    Database { url: server.url(&name), _server: server }
+    static SHARED: OnceLock<Server> = OnceLock::new();
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // What a test's database loses when its machine loses power is of no interest.
+    let server = SHARED.get_or_init(|| Server::start(&["-c", "fsync=off", "-c", "max_connections=1000"]));
+    let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    server.administer(&format!("create database {name}")).await;
+    Database { url: server.url(&name), tcp_url: server.tcp_url(&name), name, server }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let (server, drop) = (self.server, format!("drop database {} with (force)", self.name));
+        in_background(async move { server.administer(&drop).await });
+    }
+}
+
+/// A server of the test's own, which it may kill, stop and start again on the same port and data.
+#[derive(Debug)]
+pub struct Private {
+    server: Server,
+}
+
+impl Private {
+    /// Starts a server that writes what it commits through to the disk.
+    pub async fn start() -> Self {
+        let started = tokio::task::spawn_blocking(|| Server::start(&["-c", "max_connections=400"])).await;
+        Self { server: started.expect("the server starts") }
+    }
+
+    /// How to reach its database `postgres` over TCP.
+    pub fn tcp_url(&self) -> String {
+        self.server.tcp_url("postgres")
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.server.port
+    }
+
+    /// The process.
+    pub fn engine(&mut self) -> &mut Engine {
+        &mut self.server.engine
+    }
+}
+
+#[derive(Debug)]
+struct Server {
+    engine: Engine,
+    folder: PathBuf,
+    port: u16,
 }
 
 impl Server {
-    /// Started by the first test that needs it, ended with the last one.
-    fn shared() -> Arc<Server> {
-        static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        shared.upgrade().unwrap_or_else(|| {
-            let server = Arc::new(Server::start());
-            *shared = Arc::downgrade(&server);
-            server
-        })
-    }
-
-    fn start() -> Server {
+    fn start(settings: &[&str]) -> Self {
         let programs = programs();
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made").keep();
         let owner = owner();
         if let Some((uid, gid)) = owner {
-            chown(folder.path(), Some(uid), Some(gid)).expect("root may give the folder away");
+            chown(&folder, Some(uid), Some(gid)).expect("root may give the folder away");
         }
-        let data = folder.path().join("data");
-        let made = run_as(Command::new(programs.join("initdb")), owner)
-            .current_dir(folder.path())
-            .args([
-                "--auth=trust",
-                "--username=postgres",
-                "--encoding=UTF8",
-                "--locale=C.UTF-8",
-                "--no-sync",
-                "--pgdata",
-            ])
+        let data = folder.join("data");
+        let mut initdb = Command::new(programs.join("initdb"));
+        if let Some((uid, gid)) = owner {
+            initdb.uid(uid).gid(gid);
+        }
+        let made = initdb
+            .current_dir(&folder)
+            .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"])
+            .arg("--pgdata")
             .arg(&data)
             .output()
             .expect("Debian's `postgresql` is installed");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let watcher = start_watched(&programs.join("postgres"), &data, folder.path(), owner);
-        Server { folder, databases: AtomicU32::new(0), watcher }
+        let port = free_port();
+        let mut command = vec![programs.join("postgres").into(), "-D".into(), data.clone().into()];
+        command.extend(["-k".into(), folder.clone().into(), "-p".into(), port.to_string().into()]);
+        command.extend(["-c", "listen_addresses=127.0.0.1"].iter().chain(settings).map(Into::into));
+        let engine = Engine::start(Program {
+            command,
+            owner,
+            ready: "ready to accept connections",
+            ends_by: "INT",
+            dies_by: "QUIT",
+            folder: folder.clone(),
+            leftovers: vec![data.join("postmaster.pid")],
+            ..Program::default()
+        });
+        Self { engine, folder, port }
+    }
+
+    async fn administer(&self, statement: &str) {
+        let mut admin = AsyncPgConnection::establish(&self.url("postgres")).await.expect("the server answers");
+        admin.batch_execute(statement).await.expect("the administrator may do anything");
     }
 
     fn url(&self, database: &str) -> String {
-        format!("host={} user=postgres dbname={database}", self.folder.path().display())
+        format!("host={} port={} user=postgres dbname={database}", self.folder.display(), self.port)
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.watcher.stdin.take());
-        self.watcher.wait().expect("the server's watcher is our child");
+    fn tcp_url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
-}
-
-/// The watcher stops the server when its standard input closes, which happens even if the tests are killed.
-fn start_watched(postgres: &Path, data: &Path, folder: &Path, owner: Option<(u32, u32)>) -> Child {
-    const WATCH: &str = r#""$@" & server=$!; read -r _; kill -INT "$server"; wait "$server""#;
-    let mut watcher = run_as(Command::new("sh"), owner)
-        .current_dir(folder)
-        .args(["-c", WATCH, "sh"])
-        .arg(postgres)
-        .arg("-D")
-        .arg(data)
-        .arg("-k")
-        .arg(folder)
-        .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=400"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("there is a shell");
-    let mut log = BufReader::new(watcher.stderr.take().expect("standard error is a pipe")).lines();
-    let ready = log.by_ref().any(|line| line.expect("the log is text").contains("ready to accept connections"));
-    assert!(ready, "the server ended before it was ready");
-    std::thread::spawn(move || log.for_each(drop));
-    watcher
 }
 
 /// The newest installed version's programs.
@@ -126,11 +153,4 @@ fn owner() -> Option<(u32, u32)> {
         String::from_utf8_lossy(&output.stdout).trim().parse::<u32>().expect("`id` prints a number")
     };
     (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])))
-}
-
-fn run_as(mut command: Command, owner: Option<(u32, u32)>) -> Command {
-    if let Some((uid, gid)) = owner {
-        command.uid(uid).gid(gid);
-    }
-    command
 }

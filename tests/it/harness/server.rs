@@ -1,4 +1,4 @@
-//! A `fanfare serve` process of the test's own: started, killed, started again on the same ports and data.
+//! A `fanfare` process of the test's own: started, killed, started again on the same ports and data.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,6 +11,11 @@ use std::{
 
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+
+use super::{
+    engines::{self, Engines},
+    ports::free_port,
+};
 
 /// How long a server may take to say that it listens.
 const START: Duration = Duration::from_secs(60);
@@ -45,19 +50,25 @@ pub fn signal(pid: u32, name: &str) {
 /// How a server is started: `Options::default().env("FANFARE_SIGNUP", "closed").arg("--demo")`.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
+    role: Option<&'static str>,
     env: Vec<(String, String)>,
     args: Vec<String>,
     config: Option<String>,
 }
 
 impl Options {
+    /// A process of one role, as `api`, over engines that the variables name, in place of `serve`.
+    pub fn role(role: &'static str) -> Self {
+        Self { role: Some(role), ..Self::default() }
+    }
+
     /// Sets a variable; the last value of a name stands, also over the harness's own.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Adds an argument after `serve`.
+    /// Adds an argument after the command.
     pub fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.to_owned());
         self
@@ -75,6 +86,7 @@ impl Options {
 pub struct Server {
     dir: TempDir,
     options: Options,
+    engines: Option<Engines>,
     child: Option<Child>,
     copying: Option<JoinHandle<()>>,
     url: String,
@@ -82,12 +94,28 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server in a folder of its own, on free ports, and waits until it says that it listens.
+    /// Starts a server in a folder of its own, on free ports, and waits until it says that it is ready. It has engines of its own: those
+    /// inside the process, or the production engines where the tests run on these.
     pub async fn start(options: Options) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder can be made");
-        let mut server = Self { dir, options, child: None, copying: None, url: String::new(), ops_url: String::new() };
-        server.launch("127.0.0.1:0", "127.0.0.1:0").await;
+        Self::start_in(tempfile::tempdir().expect("a temporary folder can be made"), options).await
+    }
+
+    /// The same in that folder, where `stderr.log` can be read before the server is ready.
+    pub async fn start_in(dir: TempDir, options: Options) -> Self {
+        let engines = if options.role.is_none() && engines::are_wanted() { Some(Engines::own().await) } else { None };
+        let (url, ops_url) = (String::new(), String::new());
+        let mut server = Self { dir, options, engines, child: None, copying: None, url, ops_url };
+        server.launch(&free_address(), &free_address()).await;
         server
+    }
+
+    /// Another command on this server's engines, in its folder.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = fanfare();
+        command.args(args).current_dir(self.dir()).env("FANFARE_DATA_DIR", self.data_dir());
+        command.envs(self.engines.as_ref().map(Engines::env).unwrap_or_default());
+        command.envs(self.options.env.iter().map(|(name, value)| (name, value)));
+        command
     }
 
     /// Where the API and the gateway listen, as `http://127.0.0.1:4711`.
@@ -132,6 +160,16 @@ impl Server {
         wait(child, self.copying.take()).await;
     }
 
+    /// Stops the process: its connections stay, and it answers nothing.
+    pub fn stop(&self) {
+        signal(self.pid(), "STOP");
+    }
+
+    /// Lets a stopped process go on.
+    pub fn cont(&self) {
+        signal(self.pid(), "CONT");
+    }
+
     /// Asks the process to end, as `systemctl stop` does, and waits for it.
     pub async fn terminate(&mut self) -> ExitStatus {
         signal(self.pid(), "TERM");
@@ -163,14 +201,16 @@ impl Server {
             fs::write(self.dir().join("fanfare.toml"), toml).expect("files can be made in a temporary folder");
         }
         let stderr = append(&self.stderr_path());
+        let engines = self.engines.as_ref().map(Engines::env).unwrap_or_default();
         let mut child = fanfare()
-            .arg("serve")
+            .arg(self.options.role.unwrap_or("serve"))
             .args(&self.options.args)
             .current_dir(self.dir())
             .env("FANFARE_LISTEN", listen)
             .env("FANFARE_OPS_LISTEN", ops_listen)
             .env("FANFARE_DATA_DIR", self.data_dir())
             .env("FANFARE_PLAN_DEFAULT", "unlimited")
+            .envs(engines)
             .envs(self.options.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -207,6 +247,11 @@ impl Drop for Server {
 
 fn append(path: &Path) -> File {
     OpenOptions::new().create(true).append(true).open(path).expect("files can be made in a temporary folder")
+}
+
+/// Its own for as long as the test runs, so that the process comes back to it.
+fn free_address() -> String {
+    format!("127.0.0.1:{}", free_port())
 }
 
 fn authority(url: &str) -> String {

@@ -115,6 +115,11 @@ impl Tenant {
         tenant
     }
 
+    /// The same tenant, asking another process.
+    pub fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
+    }
+
     /// The key as clients write it: `fk_….fs_…`.
     pub fn credential(&self) -> String {
         format!("{}.{}", self.key, self.secret)

@@ -9,11 +9,14 @@ use fanfare_domain::{
 };
 use fanfare_infra::memory::GovernorLimits;
 
+mod allotters;
+mod shared;
+
 fn count(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).unwrap()
 }
 
-fn a_second_of_publishes_may_come_at_once_and_no_more(limits: &impl AppLimits) {
+async fn a_second_of_publishes_may_come_at_once_and_no_more(limits: &dyn AppLimits) {
     let (app, plan) = (AppId::generate(), Limits { publishes_per_s: 2_000, ..Limits::default() });
     let quota = limits.publish(&app, &plan, count(1_500)).unwrap();
     assert_eq!(quota.limit, 2_000);
@@ -24,7 +27,7 @@ fn a_second_of_publishes_may_come_at_once_and_no_more(limits: &impl AppLimits) {
     assert!(limits.publish(&AppId::generate(), &plan, count(1_500)).is_ok(), "apps do not share");
 }
 
-fn the_largest_batch_passes_under_any_plan(limits: &impl AppLimits) {
+async fn the_largest_batch_passes_under_any_plan(limits: &dyn AppLimits) {
     let (app, plan) = (AppId::generate(), Limits { publishes_per_s: 10, ..Limits::default() });
     let batch = count(BATCH_ITEMS as u32);
     assert!(limits.publish(&app, &plan, batch).is_ok());
@@ -33,7 +36,7 @@ fn the_largest_batch_passes_under_any_plan(limits: &impl AppLimits) {
     assert!(limits.publish(&AppId::generate(), &plan, count(BATCH_ITEMS as u32 + 1)).is_err());
 }
 
-fn a_changed_plan_takes_effect(limits: &impl AppLimits) {
+async fn a_changed_plan_takes_effect(limits: &dyn AppLimits) {
     let app = AppId::generate();
     let plan = |publishes_per_s| Limits { publishes_per_s, ..Limits::default() };
     limits.publish(&app, &plan(1_000), count(1_000)).unwrap();
@@ -42,7 +45,7 @@ fn a_changed_plan_takes_effect(limits: &impl AppLimits) {
     assert!(limits.publish(&app, &plan(0), count(1)).is_err());
 }
 
-fn reads_of_history_have_a_rate_of_their_own(limits: &impl AppLimits) {
+async fn reads_of_history_have_a_rate_of_their_own(limits: &dyn AppLimits) {
     let app = AppId::generate();
     let plan = |history_reads_per_s| Limits { history_reads_per_s, ..Limits::default() };
     assert_eq!(limits.history(&app, &plan(1)).unwrap().limit, 1);
@@ -55,7 +58,7 @@ fn reads_of_history_have_a_rate_of_their_own(limits: &impl AppLimits) {
     assert!(limits.history(&app, &plan(0)).is_err());
 }
 
-async fn a_closed_connection_gives_its_place_back(limits: &impl AppLimits) {
+async fn a_closed_connection_gives_its_place_back(limits: &dyn AppLimits) {
     let (app, plan) = (AppId::generate(), Limits { connections: 2, ..Limits::default() });
     let (one, two) = (limits.connect(&app, &plan).await.unwrap(), limits.connect(&app, &plan).await.unwrap());
     assert_eq!(limits.connect(&app, &plan).await.unwrap_err().limit, 2);
@@ -67,29 +70,32 @@ async fn a_closed_connection_gives_its_place_back(limits: &impl AppLimits) {
     assert!(limits.connect(&app, &plan).await.is_ok());
 }
 
-#[test]
-fn on_one_node_a_second_of_publishes_may_come_at_once_and_no_more() {
-    a_second_of_publishes_may_come_at_once_and_no_more(&GovernorLimits::default());
+/// Makes one test of each fact for each engine.
+macro_rules! hold_limits_to {
+    ($($fact:ident)+) => {
+        mod on_one_node {
+            $(#[tokio::test]
+            async fn $fact() {
+                super::$fact(&fanfare_infra::memory::GovernorLimits::default()).await;
+            })+
+        }
+
+        mod on_redis {
+            $(#[tokio::test]
+            async fn $fact() {
+                let server = crate::harness::redis::server().await;
+                super::$fact(&*super::shared::node(&server.url(), "a")).await;
+            })+
+        }
+    };
 }
 
-#[test]
-fn on_one_node_the_largest_batch_passes_under_any_plan() {
-    the_largest_batch_passes_under_any_plan(&GovernorLimits::default());
-}
-
-#[test]
-fn on_one_node_a_changed_plan_takes_effect() {
-    a_changed_plan_takes_effect(&GovernorLimits::default());
-}
-
-#[test]
-fn on_one_node_reads_of_history_have_a_rate_of_their_own() {
-    reads_of_history_have_a_rate_of_their_own(&GovernorLimits::default());
-}
-
-#[tokio::test]
-async fn on_one_node_a_closed_connection_gives_its_place_back() {
-    a_closed_connection_gives_its_place_back(&GovernorLimits::default()).await;
+hold_limits_to! {
+    a_second_of_publishes_may_come_at_once_and_no_more
+    the_largest_batch_passes_under_any_plan
+    a_changed_plan_takes_effect
+    reads_of_history_have_a_rate_of_their_own
+    a_closed_connection_gives_its_place_back
 }
 
 #[tokio::test]

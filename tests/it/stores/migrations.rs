@@ -63,7 +63,8 @@ async fn postgres_tables() -> Tables {
         sql_query(
             "select table_name::text as of_table, column_name::text as name, data_type::text, lower(is_nullable::text) as nullable
              from information_schema.columns
-             where table_schema = 'public' and table_name not like '\\_\\_%' order by table_name, ordinal_position",
+             where table_schema = 'public' and table_name not like '\\_\\_%'
+                 and not (select relispartition from pg_class where oid = to_regclass(table_name)) order by table_name, ordinal_position",
         ),
         &mut conn,
     );

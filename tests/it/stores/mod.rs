@@ -11,8 +11,12 @@ mod keys;
 mod limits;
 mod messages;
 mod migrations;
+mod partitions;
+mod postgres;
 mod probes;
 mod queue;
+mod rabbitmq;
+mod redis;
 mod rules;
 mod samples;
 mod sqlite;
@@ -83,20 +87,26 @@ hold_sql_engines_to! {
         another_message_under_a_key_takes_no_serial
         a_key_is_free_again_after_its_window
         a_key_belongs_to_its_channel_and_app
+        a_redelivered_message_without_a_key_has_its_first_place
+        a_redelivered_message_with_a_key_has_its_first_place
         repeats_at_the_same_time_take_one_serial;
     pages = crate::stores::messages::pages:
         a_channel_without_messages_stands_at_its_apps_epoch
+        heads_come_in_the_order_asked_for
         pages_ascend_after_a_serial
         pages_descend_from_a_serial_and_from_the_head
         a_page_ends_at_its_bytes
         a_message_larger_than_a_page_comes_alone
         retention_hides_what_is_older
         only_the_last_messages_are_shown;
+    partitions = crate::stores::partitions:
+        their_number_is_fixed_once;
     probes = crate::stores::probes:
         a_probe_can_be_repeated;
     sweeps = crate::stores::messages::sweeps:
-        a_sweep_removes_in_slices_what_is_over
+        a_sweep_removes_what_is_over_and_nothing_else
         heads_outlive_their_messages
         a_hole_is_never_shown
+        holes_are_passed_over_page_by_page
         a_removed_app_is_unreadable_at_once_and_swept_in_slices;
 }

@@ -13,9 +13,9 @@ use tokio::task::JoinHandle;
 
 use super::samples::{NOW, message};
 
-type Answers = Vec<Result<Receipt, IntakeError>>;
+pub(super) type Answers = Vec<Result<Receipt, IntakeError>>;
 
-fn app() -> App {
+pub(super) fn app() -> App {
     App::new(TenantId::generate(), "prod".to_owned(), NOW)
 }
 
@@ -25,18 +25,22 @@ fn messages(count: usize) -> Vec<Accepted> {
 }
 
 /// Submits in the background, and returns once the queue has it.
-async fn submitted<Q: Intake + Clone + 'static>(queue: &Q, messages: Vec<Accepted>, ack: Ack) -> JoinHandle<Answers> {
+pub(super) async fn submitted<Q: Intake + Clone + 'static>(
+    queue: &Q,
+    messages: Vec<Accepted>,
+    ack: Ack,
+) -> JoinHandle<Answers> {
     let queue = queue.clone();
     let task = tokio::spawn(async move { queue.submit(messages, ack).await });
     tokio::task::yield_now().await;
     task
 }
 
-fn stored(serial: u64) -> Appended {
+pub(super) fn stored(serial: u64) -> Appended {
     Appended::Stored { epoch: Epoch::new("e"), serial: Serial(serial), time: Timestamp(1) }
 }
 
-async fn every_message_has_its_own_answer<Q: Intake + Queue + Clone + 'static>(queue: Q) {
+pub(super) async fn every_message_has_its_own_answer<Q: Intake + Queue + Clone + 'static>(queue: Q) {
     let sent = messages(4);
     let ids: Vec<_> = sent.iter().map(|accepted| accepted.message.id.clone()).collect();
     let waiting = submitted(&queue, sent, Ack::Persisted).await;
@@ -51,7 +55,7 @@ async fn every_message_has_its_own_answer<Q: Intake + Queue + Clone + 'static>(q
     assert_eq!(waiting.await.unwrap(), expected);
 }
 
-async fn an_accepted_message_is_answered_without_its_place<Q: Intake + Queue + Clone + 'static>(queue: Q) {
+pub(super) async fn an_accepted_message_is_answered_without_its_place<Q: Intake + Queue + Clone + 'static>(queue: Q) {
     let waiting = submitted(&queue, messages(1), Ack::Accepted).await;
     let mut batch = queue.next().await.unwrap();
     batch.answer(&[stored(1)]);
@@ -69,6 +73,62 @@ async fn a_batch_that_fails_or_is_lost_is_unconfirmed<Q: Intake + Queue + Clone 
         }
         assert_eq!(waiting.await.unwrap(), [Err(IntakeError::Unconfirmed), Err(IntakeError::Unconfirmed)]);
     }
+}
+
+/// Requests that come one after the other are handed out so, each whole and in its own order.
+pub(super) async fn what_is_submitted_is_handed_out_in_order<Q: Intake + Queue + Clone + 'static>(queue: Q) {
+    let app = app();
+    let request = |begin: u64| (begin..begin + 3).map(|number| message(&app, "a", &number.to_string())).collect();
+    let mut waiting = Vec::new();
+    for begin in [0, 3, 6] {
+        waiting.push(submitted(&queue, request(begin), Ack::Persisted).await);
+    }
+    let mut handed_out = Vec::new();
+    while handed_out.len() < 9 {
+        let mut batch = queue.next().await.unwrap();
+        let begin = handed_out.len() as u64;
+        handed_out.extend(batch.messages().iter().map(|accepted| accepted.message.data.get().to_owned()));
+        let outcomes: Vec<_> = (begin..handed_out.len() as u64).map(|place| stored(place + 1)).collect();
+        batch.answer(&outcomes);
+        batch.ack().await;
+    }
+    assert_eq!(handed_out, (0..9).map(|number| number.to_string()).collect::<Vec<_>>());
+    let mut serials = Vec::new();
+    for answers in waiting {
+        serials.extend(answers.await.unwrap().into_iter().map(|answer| answer.unwrap().place.unwrap().1.0));
+    }
+    assert_eq!(serials, (1..=9).collect::<Vec<_>>());
+}
+
+/// Whoever waits for the next batch is told at once that none comes.
+pub(super) async fn closing_wakes_a_worker_that_waits<Q: Queue + Clone + 'static>(queue: Q) {
+    let worker = {
+        let queue = queue.clone();
+        tokio::spawn(async move { queue.next().await.is_none() })
+    };
+    tokio::task::yield_now().await;
+    queue.close().await;
+    assert!(worker.await.unwrap());
+}
+
+/// Nothing asks for nothing.
+pub(super) async fn nothing_submitted_is_answered_at_once<Q: Intake>(queue: Q) {
+    assert!(queue.submit(Vec::new(), Ack::Persisted).await.is_empty());
+}
+
+#[tokio::test]
+async fn in_memory_what_is_submitted_is_handed_out_in_order() {
+    what_is_submitted_is_handed_out_in_order(MemoryQueue::default()).await;
+}
+
+#[tokio::test]
+async fn in_memory_closing_wakes_a_worker_that_waits() {
+    closing_wakes_a_worker_that_waits(MemoryQueue::default()).await;
+}
+
+#[tokio::test]
+async fn in_memory_nothing_submitted_is_answered_at_once() {
+    nothing_submitted_is_answered_at_once(MemoryQueue::default()).await;
 }
 
 #[tokio::test]
@@ -155,21 +215,4 @@ async fn a_closed_queue_hands_out_what_waits_and_then_ends() {
     batch.ack().await;
     assert!(waiting.await.unwrap()[0].is_ok());
     assert!(queue.next().await.is_none());
-}
-
-#[tokio::test]
-async fn closing_wakes_a_worker_that_waits() {
-    let queue = MemoryQueue::default();
-    let worker = {
-        let queue = queue.clone();
-        tokio::spawn(async move { queue.next().await.is_none() })
-    };
-    tokio::task::yield_now().await;
-    queue.close().await;
-    assert!(worker.await.unwrap());
-}
-
-#[tokio::test]
-async fn nothing_submitted_is_answered_at_once() {
-    assert!(MemoryQueue::default().submit(Vec::new(), Ack::Persisted).await.is_empty());
 }

@@ -1,5 +1,7 @@
 //! The log of messages in SQL: append, read, sweep.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use fanfare_domain::{
     StoreError, Timestamp,
@@ -10,13 +12,11 @@ use fanfare_domain::{
 };
 use fanfare_protocol::{ChannelName, requests::Range};
 
-use super::{
-    SqlStore,
-    db::{Conn, failure},
-};
+use super::{SqlStore, db::Conn, failures::append_failure};
 use plans::Pending;
 
 mod heads;
+pub(super) mod lifetimes;
 mod pages;
 mod plans;
 mod postgres;
@@ -25,43 +25,31 @@ mod sweeps;
 
 #[async_trait]
 impl MessageLog for SqlStore {
-    async fn append(&self, _fence: Option<Fence>, messages: &[Accepted]) -> Result<Vec<Appended>, StoreError> {
-        let pending: Vec<Pending> = messages.iter().map(Pending::from).collect();
+    async fn append(&self, fence: Option<Fence>, messages: &[Accepted]) -> Result<Vec<Appended>, StoreError> {
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pending: Arc<[Pending]> = messages.iter().map(Pending::from).collect();
+        if self.db.target().is_some() {
+            return postgres::append(&self.db, fence, pending).await;
+        }
+        // A file has one process, so its fence holds.
         self.db
             .work(|db| async move {
-                let mut conn = db.write().await?;
-                match &mut conn {
-                    Conn::Sqlite(conn) => {
-                        conn.spawn_blocking(move |conn| sqlite::append(conn, pending)).await.map_err(failure)
-                    }
-                    Conn::Postgres(conn) => postgres::append(conn, pending).await,
-                }
+                let Conn::Sqlite(mut conn) = db.write().await? else { unreachable!("this is SQLite") };
+                conn.spawn_blocking(move |conn| sqlite::append(conn, &pending)).await.map_err(append_failure)
             })
             .await
     }
 
     async fn head(&self, app: &AppId, channel: &ChannelName) -> Result<Option<Head>, StoreError> {
         let (app, channel) = (app.clone(), channel.clone());
-        self.db
-            .work(|db| async move {
-                let mut conn = db.read().await?;
-                Ok(heads::find(&mut conn, &app, &channel).await?.map(|found| found.head))
-            })
-            .await
+        self.db.work(|db| async move { heads::find(&mut db.read().await?, &app, &channel).await }).await
     }
 
     async fn heads(&self, channels: &[(AppId, ChannelName)]) -> Result<Vec<Option<Head>>, StoreError> {
         let channels = channels.to_vec();
-        self.db
-            .work(|db| async move {
-                let mut conn = db.read().await?;
-                let mut found = Vec::with_capacity(channels.len());
-                for (app, channel) in &channels {
-                    found.push(heads::find(&mut conn, app, channel).await?.map(|found| found.head));
-                }
-                Ok(found)
-            })
-            .await
+        self.db.work(|db| async move { heads::find_all(&mut db.read().await?, &channels).await }).await
     }
 
     async fn read(
@@ -84,13 +72,29 @@ impl MessageLog for SqlStore {
     }
 
     async fn sweep(&self, now: Timestamp, limit: u32) -> Result<usize, StoreError> {
-        self.db
+        let swept = self
+            .db
             .work(|db| async move {
                 let mut conn = db.write().await?;
                 conn.begin().await?;
-                let swept = sweeps::sweep(&mut conn, now, limit).await;
+                let swept = sweep_rows(&mut conn, now, limit).await;
                 conn.finish(swept).await
             })
-            .await
+            .await?;
+        if self.db.target().is_none() {
+            return Ok(swept);
+        }
+        let dropped = lifetimes::drop_what_is_over(&self.db, now).await?;
+        lifetimes::make_ahead(&self.db, now).await?;
+        Ok(swept + dropped)
+    }
+}
+
+/// First what removed apps left, then messages whose time is over, where they do not go with their partition.
+async fn sweep_rows(conn: &mut Conn, now: Timestamp, limit: u32) -> Result<usize, StoreError> {
+    let swept = sweeps::sweep_removed(conn, limit).await?;
+    match conn {
+        Conn::Sqlite(_) => Ok(swept + sweeps::sweep_expired(conn, now, limit as usize - swept).await?),
+        Conn::Postgres(_) => Ok(swept),
     }
 }

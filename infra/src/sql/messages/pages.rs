@@ -6,15 +6,16 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 use fanfare_domain::{
-    StoreError,
+    StoreError, Timestamp,
     history::{HistoryPage, PAGE_BYTES, Visible},
     ids::{AppId, MessageId},
     messages::Message,
+    publishing::IDEMPOTENCY_WINDOW,
 };
 use fanfare_protocol::{ChannelName, ClientName, EventName, Serial, requests::Range};
 use serde_json::value::RawValue;
 
-use super::heads::{self, Found, serial, stored_serial};
+use super::heads::{self, serial, stored_serial};
 use crate::sql::{
     corrupt,
     db::{Conn, on_dialect},
@@ -91,7 +92,21 @@ impl Span {
     }
 }
 
-/// Inside a transaction, so that head, floor and messages are of one moment. Above the floor there are no holes.
+/// Which messages are read: those of a channel.
+#[derive(Clone, Copy)]
+struct Log<'a> {
+    app: &'a AppId,
+    channel: &'a ChannelName,
+}
+
+/// What is known of a message before it is read.
+struct Outline {
+    serial: u64,
+    time: Timestamp,
+    bytes: usize,
+}
+
+/// Inside a transaction, so that head, floor and messages are of one moment.
 pub(super) async fn read(
     conn: &mut Conn,
     app: &AppId,
@@ -100,39 +115,36 @@ pub(super) async fn read(
     limit: u32,
     visible: Visible,
 ) -> Result<Option<HistoryPage>, StoreError> {
-    let Some(found) = heads::find(conn, app, channel).await? else { return Ok(None) };
-    let floor = floor(conn, app, channel, &found, visible).await?;
-    let whole = Span::of(range, floor, found.head.serial.0);
-    let mut page = HistoryPage { head: found.head, floor: Serial(floor), items: Vec::new(), more: false };
-    let asked = whole.take(u64::from(limit));
-    if asked.len() == 0 {
-        page.more = whole.len() > 0;
-        return Ok(Some(page));
+    let log = Log { app, channel };
+    let Some(head) = heads::find(conn, app, channel).await? else { return Ok(None) };
+    let mut floor = floor(conn, log, head.serial.0, visible).await?;
+    loop {
+        let whole = Span::of(range, floor, head.serial.0);
+        let asked = whole.take(u64::from(limit));
+        let outlines = outlines(conn, log, asked).await?;
+        if let Some(missing) = highest_missing(asked, &outlines) {
+            may_be_gone(missing, &outlines, visible)?;
+            floor = above(conn, log, missing).await?.map_or(head.serial.0, |next| next - 1);
+            continue;
+        }
+        let fitting = asked.take(count_fitting(asked, &outlines));
+        let items = items(conn, log, fitting).await?;
+        if items.len() as u64 != fitting.len() {
+            return Err(corrupt("messages.serial", format!("a hole between {} and {}", fitting.first, fitting.last)));
+        }
+        let more = whole.len() > fitting.len();
+        return Ok(Some(HistoryPage { head, floor: Serial(floor), items, more }));
     }
-    let fitting = asked.take(count_fitting(conn, app, channel, asked).await?);
-    page.items = items(conn, app, channel, fitting).await?;
-    if page.items.len() as u64 != fitting.len() {
-        return Err(corrupt("messages.serial", format!("a hole between {} and {}", fitting.first, fitting.last)));
-    }
-    page.more = whole.len() > fitting.len();
-    Ok(Some(page))
 }
 
 /// The serial below the oldest visible message; the head's where nothing is visible.
-async fn floor(
-    conn: &mut Conn,
-    app: &AppId,
-    channel: &ChannelName,
-    found: &Found,
-    visible: Visible,
-) -> Result<u64, StoreError> {
-    let head = found.head.serial.0;
-    if head == found.swept {
-        return Ok(head);
+async fn floor(conn: &mut Conn, log: Log<'_>, head: u64, visible: Visible) -> Result<u64, StoreError> {
+    if head == 0 {
+        return Ok(0);
     }
     let oldest = on_dialect!(conn, |c| messages::table
-        .filter(messages::app_id.eq(app.as_str()))
-        .filter(messages::channel.eq(channel.as_str()))
+        .filter(messages::app_id.eq(log.app.as_str()))
+        .filter(messages::channel.eq(log.channel.as_str()))
         .filter(messages::time.ge(stored(visible.not_before())))
         .order((messages::time, messages::serial))
         .select(messages::serial)
@@ -141,24 +153,76 @@ async fn floor(
         .optional())?;
     let by_time = oldest.map_or(head, |oldest| serial(oldest).saturating_sub(1));
     let by_count = visible.retention.max_messages.map_or(0, |most| head.saturating_sub(most));
-    Ok(by_time.max(by_count).max(found.swept).min(head))
+    Ok(by_time.max(by_count).min(head))
+}
+
+/// By serial.
+async fn outlines(conn: &mut Conn, log: Log<'_>, span: Span) -> Result<Vec<Outline>, StoreError> {
+    if span.len() == 0 {
+        return Ok(Vec::new());
+    }
+    let rows = on_dialect!(conn, |c| messages::table
+        .filter(messages::app_id.eq(log.app.as_str()))
+        .filter(messages::channel.eq(log.channel.as_str()))
+        .filter(messages::serial.between(stored_serial(span.first), stored_serial(span.last)))
+        .order(messages::serial)
+        .select((
+            messages::serial,
+            messages::time,
+            octet_length(messages::data.nullable()),
+            octet_length(messages::headers),
+        ))
+        .load::<(i64, i64, Option<i32>, Option<i32>)>(c)
+        .await)?;
+    let outline = |(at, time, data, headers): (i64, i64, Option<i32>, Option<i32>)| {
+        let bytes = [data, headers].into_iter().flatten().map(|size| usize::try_from(size).unwrap_or(0)).sum();
+        Outline { serial: serial(at), time: timestamp(time), bytes }
+    };
+    Ok(rows.into_iter().map(outline).collect())
+}
+
+/// Messages of one channel may have been given different lives, so that one is gone while another below it is still there. What is below
+/// such a hole is not shown either: everything after the floor can be read.
+fn highest_missing(span: Span, there: &[Outline]) -> Option<u64> {
+    let mut expected = span.last;
+    for outline in there.iter().rev() {
+        if outline.serial != expected {
+            return Some(expected);
+        }
+        expected -= 1;
+    }
+    (expected >= span.first).then_some(expected)
+}
+
+/// Every message is kept for longer than keys are remembered. One is not older than the message below it, so a younger one was lost.
+fn may_be_gone(missing: u64, there: &[Outline], visible: Visible) -> Result<(), StoreError> {
+    let below = there.iter().rev().find(|outline| outline.serial < missing);
+    match below {
+        Some(below) if below.time > visible.now.before(IDEMPOTENCY_WINDOW) => {
+            Err(corrupt("messages.serial", format!("{missing} is missing")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The next serial that is there.
+async fn above(conn: &mut Conn, log: Log<'_>, missing: u64) -> Result<Option<u64>, StoreError> {
+    let next = on_dialect!(conn, |c| messages::table
+        .filter(messages::app_id.eq(log.app.as_str()))
+        .filter(messages::channel.eq(log.channel.as_str()))
+        .filter(messages::serial.gt(stored_serial(missing)))
+        .order(messages::serial)
+        .select(messages::serial)
+        .first::<i64>(c)
+        .await
+        .optional())?;
+    Ok(next.map(serial))
 }
 
 /// How many of the span fit into [`PAGE_BYTES`]; one at least.
-async fn count_fitting(conn: &mut Conn, app: &AppId, channel: &ChannelName, span: Span) -> Result<u64, StoreError> {
-    let sizes = on_dialect!(conn, |c| messages::table
-        .filter(messages::app_id.eq(app.as_str()))
-        .filter(messages::channel.eq(channel.as_str()))
-        .filter(messages::serial.between(stored_serial(span.first), stored_serial(span.last)))
-        .order(messages::serial)
-        .select((octet_length(messages::data.nullable()), octet_length(messages::headers)))
-        .load::<(Option<i32>, Option<i32>)>(c)
-        .await)?;
-    let bytes = |(data, headers): &(Option<i32>, Option<i32>)| {
-        [data, headers].into_iter().flatten().map(|size| usize::try_from(*size).unwrap_or(0)).sum::<usize>()
-    };
+fn count_fitting(span: Span, outlines: &[Outline]) -> u64 {
     let mut room = PAGE_BYTES;
-    let fits = |size: &usize| match room.checked_sub(*size) {
+    let fits = |outline: &&Outline| match room.checked_sub(outline.bytes) {
         Some(left) => {
             room = left;
             true
@@ -166,21 +230,19 @@ async fn count_fitting(conn: &mut Conn, app: &AppId, channel: &ChannelName, span
         None => false,
     };
     let count = match span.descending {
-        true => sizes.iter().rev().map(bytes).take_while(fits).count(),
-        false => sizes.iter().map(bytes).take_while(fits).count(),
+        true => outlines.iter().rev().take_while(fits).count(),
+        false => outlines.iter().take_while(fits).count(),
     };
-    Ok(count.max(1) as u64)
+    count.max(1) as u64
 }
 
-async fn items(
-    conn: &mut Conn,
-    app: &AppId,
-    channel: &ChannelName,
-    span: Span,
-) -> Result<Vec<(Serial, Message)>, StoreError> {
+async fn items(conn: &mut Conn, log: Log<'_>, span: Span) -> Result<Vec<(Serial, Message)>, StoreError> {
+    if span.len() == 0 {
+        return Ok(Vec::new());
+    }
     let rows = on_dialect!(conn, |c| messages::table
-        .filter(messages::app_id.eq(app.as_str()))
-        .filter(messages::channel.eq(channel.as_str()))
+        .filter(messages::app_id.eq(log.app.as_str()))
+        .filter(messages::channel.eq(log.channel.as_str()))
         .filter(messages::serial.between(stored_serial(span.first), stored_serial(span.last)))
         .order(messages::serial)
         .select(ItemRow::as_select())

@@ -13,6 +13,8 @@ use fanfare_protocol::{ChannelName, Epoch, Serial};
 
 use crate::sql::{schema::messages, stored, timestamp};
 
+/// When at the latest every message is over: at the end of the year 9999.
+const LAST_MOMENT: i64 = 253_402_300_799_999;
 /// Kept beyond the last moment at which a message may be asked for, so that clocks need not agree.
 const SLACK: Duration = Duration::from_secs(3_600);
 
@@ -27,8 +29,16 @@ pub(super) struct Pending {
     headers: Option<String>,
     data: String,
     /// Only of a message with an idempotency key.
-    pub fingerprint: Option<[u8; 16]>,
+    fingerprint: Option<[u8; 16]>,
+    redelivered: bool,
     life_ms: i64,
+}
+
+impl Pending {
+    /// Whether it may be stored already, so that its id must be looked up.
+    pub fn may_be_stored(&self) -> bool {
+        self.fingerprint.is_some() || self.redelivered
+    }
 }
 
 impl From<&Accepted> for Pending {
@@ -48,6 +58,7 @@ impl From<&Accepted> for Pending {
                 .map(|headers| serde_json::to_string(headers).expect("headers are strings")),
             data: message.data.get().to_owned(),
             fingerprint: accepted.keyed.then_some(accepted.fingerprint),
+            redelivered: accepted.redelivered,
             life_ms: i64::try_from(life.as_millis()).unwrap_or(i64::MAX),
         }
     }
@@ -80,12 +91,30 @@ pub(super) struct ChannelHead {
     pub moved: bool,
 }
 
-/// The place that a key's message took.
+/// The place that a message of the same id took.
 #[derive(Debug, Clone)]
 pub(super) struct Taken {
     pub serial: i64,
     pub time: i64,
-    pub fingerprint: Vec<u8>,
+    /// Only of a message with an idempotency key.
+    pub fingerprint: Option<Vec<u8>>,
+}
+
+impl Taken {
+    /// What the place means for a message of that id: the same one, another one under its key, or, since the key is free again, nothing.
+    fn answer(&self, message: &Pending, epoch: &Epoch) -> Option<Appended> {
+        let repeated = || {
+            let serial = Serial(super::heads::serial(self.serial));
+            Some(Appended::Repeated { epoch: epoch.clone(), serial, time: timestamp(self.time) })
+        };
+        let Some(fingerprint) = message.fingerprint else { return repeated() };
+        let is_key_free = self.time < stored(timestamp(message.time).before(IDEMPOTENCY_WINDOW));
+        match (is_key_free, self.fingerprint.as_deref() == Some(&fingerprint)) {
+            (true, _) => None,
+            (false, true) => repeated(),
+            (false, false) => Some(Appended::Conflict),
+        }
+    }
 }
 
 type ChannelKey = (AppId, ChannelName);
@@ -97,7 +126,7 @@ pub(super) struct Known {
     pub apps: HashMap<AppId, Epoch>,
     /// The heads of the channels that are there.
     pub heads: BTreeMap<ChannelKey, ChannelHead>,
-    /// By message id, the latest place that a key took.
+    /// By message id, the latest place that it took, of all that may be stored.
     pub taken: HashMap<(ChannelKey, String), Taken>,
 }
 
@@ -119,7 +148,7 @@ pub(super) fn channels(pending: &[Pending]) -> BTreeSet<(&AppId, &ChannelName)> 
 }
 
 /// Gives each new message the next serial of its channel, in the order given.
-pub(super) fn plan(pending: Vec<Pending>, known: Known) -> Plan {
+pub(super) fn plan(pending: &[Pending], known: Known) -> Plan {
     let Known { apps, heads, mut taken } = known;
     let mut plan = Plan { rows: Vec::with_capacity(pending.len()), heads, outcomes: Vec::with_capacity(pending.len()) };
     for message in pending {
@@ -133,7 +162,7 @@ pub(super) fn plan(pending: Vec<Pending>, known: Known) -> Plan {
 }
 
 fn place(
-    message: Pending,
+    message: &Pending,
     app_epoch: &Epoch,
     plan: &mut Plan,
     taken: &mut HashMap<(ChannelKey, String), Taken>,
@@ -143,43 +172,34 @@ fn place(
         Entry::Occupied(head) => head.into_mut(),
         Entry::Vacant(none) => none.insert(ChannelHead { epoch: app_epoch.clone(), serial: 0, time: 0, moved: false }),
     };
-    if let Some(fingerprint) = message.fingerprint {
-        let since = stored(timestamp(message.time).before(IDEMPOTENCY_WINDOW));
+    let (serial, time) = (head.serial + 1, head.time.max(message.time));
+    if message.may_be_stored() {
         let place = (key, message.id.clone());
-        match taken.get(&place) {
-            Some(first) if first.time >= since && first.fingerprint == fingerprint => {
-                let serial = Serial(super::heads::serial(first.serial));
-                return Appended::Repeated { epoch: head.epoch.clone(), serial, time: timestamp(first.time) };
-            }
-            Some(first) if first.time >= since => return Appended::Conflict,
-            _ => {}
+        if let Some(answer) = taken.get(&place).and_then(|first| first.answer(message, &head.epoch)) {
+            return answer;
         }
-        let first =
-            Taken { serial: head.serial + 1, time: head.time.max(message.time), fingerprint: fingerprint.to_vec() };
-        taken.insert(place, first);
+        let fingerprint = message.fingerprint.map(|fingerprint| fingerprint.to_vec());
+        taken.insert(place, Taken { serial, time, fingerprint });
     }
-    head.serial += 1;
-    head.time = head.time.max(message.time);
-    head.moved = true;
-    let (serial, time) = (head.serial, head.time);
-    plan.rows.push(message.into_row(serial, time));
+    (head.serial, head.time, head.moved) = (serial, time, true);
+    plan.rows.push(message.row(serial, time));
     Appended::Stored { epoch: head.epoch.clone(), serial: Serial(super::heads::serial(serial)), time: timestamp(time) }
 }
 
 impl Pending {
-    fn into_row(self, serial: i64, time: i64) -> MessageRow {
+    fn row(&self, serial: i64, time: i64) -> MessageRow {
         MessageRow {
             app_id: self.app.as_str().to_owned(),
             channel: self.channel.as_str().to_owned(),
             serial,
-            id: self.id,
+            id: self.id.clone(),
             time,
-            name: self.name,
-            client: self.client,
-            headers: self.headers,
+            name: self.name.clone(),
+            client: self.client.clone(),
+            headers: self.headers.clone(),
             fingerprint: self.fingerprint.map(|fingerprint| fingerprint.to_vec()),
-            expires_at: time.saturating_add(self.life_ms),
-            data: self.data,
+            expires_at: time.saturating_add(self.life_ms).min(LAST_MOMENT),
+            data: self.data.clone(),
         }
     }
 }

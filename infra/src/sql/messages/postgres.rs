@@ -1,36 +1,91 @@
 //! An append to Postgres: lock, then look, then insert, each one statement that sees what the last one left.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use diesel::{
     QueryableByName, sql_query,
-    sql_types::{Array, BigInt, Binary, Nullable, Text},
+    sql_types::{Array, BigInt, Binary, Integer, Nullable, Text},
 };
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
-use fanfare_domain::{StoreError, history::Appended, ids::AppId};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use fanfare_domain::{StoreError, history::Appended, ids::AppId, partitions::Fence};
 use fanfare_protocol::{ChannelName, Epoch};
 
-use super::plans::{self, ChannelHead, Known, MessageRow, Pending, Plan, Taken};
-use crate::sql::{corrupt, db::failure};
+use super::{
+    lifetimes::{self, Leaf},
+    plans::{self, ChannelHead, Known, MessageRow, Pending, Plan, Taken},
+};
+use crate::sql::{
+    corrupt,
+    db::{Conn, Db},
+    failures::{append_failure, failure, lacks_partition},
+    prepared::Prepared,
+};
+
+/// How often an append is begun anew because its channels or tables were made or dropped by others just now.
+const ATTEMPTS: usize = 3;
+
+/// The fence, the apps and the heads of the channels. Rows are made for channels that have none, so that there is something to lock; one
+/// that another append makes at the same time is not seen yet. The order keeps two appends from waiting for each other.
+const LOCK: &str = "
+    with wanted as materialized (
+        select app_id, channel from unnest($1, $2) as wanted (app_id, channel)
+    ), fence as materialized (
+        select generation from partitions where id = $3 for share
+    ), app as materialized (
+        select id, epoch from apps where id in (select app_id from wanted) order by id for key share
+    ), locked as materialized (
+        select app_id, channel, epoch, serial, time from channels
+        where (app_id, channel) in (select app_id, channel from wanted) and app_id in (select id from app)
+        order by app_id, channel for update
+    ), made as (
+        insert into channels (app_id, channel, epoch, serial, time)
+        select wanted.app_id, wanted.channel, app.epoch, 0, 0 from wanted join app on app.id = wanted.app_id
+        where not exists (select from locked where locked.app_id = wanted.app_id and locked.channel = wanted.channel)
+        order by wanted.app_id, wanted.channel
+        on conflict do nothing returning app_id, channel, epoch, serial, time
+    )
+    select wanted.app_id, wanted.channel, app.epoch as app_epoch, head.epoch, head.serial, head.time,
+        (select generation from fence) as generation
+    from wanted left join app on app.id = wanted.app_id
+    left join (select * from locked union all select * from made) as head
+        on head.app_id = wanted.app_id and head.channel = wanted.channel";
+
+/// The latest place of each id.
+const LOOK: &str = "
+    select wanted.at, found.serial, found.time, found.fingerprint
+    from unnest($1, $2, $3) with ordinality as wanted (app_id, channel, id, at)
+    cross join lateral (
+        select serial, time, fingerprint from messages
+        where messages.app_id = wanted.app_id and messages.channel = wanted.channel and messages.id = wanted.id
+        order by serial desc limit 1
+    ) as found";
+
+/// The messages, and with them the heads.
+const INSERT: &str = "
+    with moved as (
+        update channels set serial = head.serial, time = head.time
+        from unnest($1, $2, $3, $4) as head (app_id, channel, serial, time)
+        where channels.app_id = head.app_id and channels.channel = head.channel
+    )
+    insert into messages (app_id, channel, serial, id, time, name, client, headers, fingerprint, expires_at, data)
+    select * from unnest($5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 
 #[derive(QueryableByName)]
-struct AppRow {
-    #[diesel(sql_type = Text)]
-    id: String,
-    #[diesel(sql_type = Text)]
-    epoch: String,
-}
-
-#[derive(QueryableByName)]
-struct HeadRow {
+struct LockedRow {
     #[diesel(sql_type = Text)]
     app_id: String,
     #[diesel(sql_type = Text)]
     channel: String,
-    #[diesel(sql_type = Text)]
-    epoch: String,
-    #[diesel(sql_type = BigInt)]
-    serial: i64,
-    #[diesel(sql_type = BigInt)]
-    time: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    app_epoch: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    epoch: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    serial: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    time: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    generation: Option<i64>,
 }
 
 #[derive(QueryableByName)]
@@ -41,110 +96,116 @@ struct TakenRow {
     serial: i64,
     #[diesel(sql_type = BigInt)]
     time: i64,
-    #[diesel(sql_type = Binary)]
-    fingerprint: Vec<u8>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    fingerprint: Option<Vec<u8>>,
+}
+
+/// Why a transaction was undone.
+enum Undone {
+    /// Tables are missing that its messages need.
+    Lacks(BTreeSet<Leaf>),
+    /// Another append makes one of its channels just now.
+    Raced,
+    Failed(StoreError),
+}
+
+impl From<StoreError> for Undone {
+    fn from(failed: StoreError) -> Self {
+        Self::Failed(failed)
+    }
 }
 
 /// Returns when the commit is on disk.
-pub(super) async fn append(conn: &mut AsyncPgConnection, pending: Vec<Pending>) -> Result<Vec<Appended>, StoreError> {
-    AnsiTransactionManager::begin_transaction_sql(conn, "begin").await.map_err(failure)?;
-    match append_all(conn, pending).await {
-        Ok(appended) => {
-            AnsiTransactionManager::commit_transaction(conn).await.map_err(failure)?;
-            Ok(appended)
-        }
-        Err(failed) => {
-            AnsiTransactionManager::rollback_transaction(conn).await.map_err(failure)?;
-            Err(failed)
+pub(super) async fn append(
+    db: &Db,
+    fence: Option<Fence>,
+    pending: Arc<[Pending]>,
+) -> Result<Vec<Appended>, StoreError> {
+    for _ in 0..ATTEMPTS {
+        let pending = pending.clone();
+        let attempt = db.work(|db| async move {
+            let mut conn = db.write().await?;
+            match append_once(&mut conn, fence, &pending).await {
+                Err(Undone::Failed(failed)) => Err(failed),
+                attempt => Ok(attempt),
+            }
+        });
+        match attempt.await? {
+            Ok(appended) => return Ok(appended),
+            Err(Undone::Lacks(leaves)) => lifetimes::make(db, leaves).await?,
+            Err(_) => {}
         }
     }
+    Err(StoreError::unavailable("others make or drop what an append needs"))
 }
 
-async fn append_all(conn: &mut AsyncPgConnection, pending: Vec<Pending>) -> Result<Vec<Appended>, StoreError> {
+async fn append_once(conn: &mut Conn, fence: Option<Fence>, pending: &[Pending]) -> Result<Vec<Appended>, Undone> {
+    conn.begin().await?;
+    let appended = match conn {
+        Conn::Postgres(conn) => append_all(conn, fence, pending).await,
+        Conn::Sqlite(_) => unreachable!("this is Postgres"),
+    };
+    conn.finish(appended).await
+}
+
+async fn append_all(
+    conn: &mut AsyncPgConnection,
+    fence: Option<Fence>,
+    pending: &[Pending],
+) -> Result<Vec<Appended>, Undone> {
     let mut known = Known::default();
-    lock_apps(conn, &pending, &mut known).await?;
-    lock_heads(conn, &pending, &mut known).await?;
-    look_up_keys(conn, &pending, &mut known).await?;
+    lock(conn, fence, pending, &mut known).await?;
+    look(conn, pending, &mut known).await?;
     let plan = plans::plan(pending, known);
-    insert_messages(conn, &plan.rows).await?;
-    move_heads(conn, &plan).await?;
+    if !plan.rows.is_empty() {
+        insert(conn, &plan).await?;
+    }
     Ok(plan.outcomes)
 }
 
-/// An app that is locked here cannot be removed before the commit.
-async fn lock_apps(conn: &mut AsyncPgConnection, pending: &[Pending], known: &mut Known) -> Result<(), StoreError> {
-    let ids: Vec<&str> = plans::apps(pending).into_iter().map(AppId::as_str).collect();
-    let rows: Vec<AppRow> = sql_query("select id, epoch from apps where id = any($1) order by id for key share")
-        .bind::<Array<Text>, _>(ids)
-        .load(conn)
-        .await
-        .map_err(failure)?;
+/// An app that is locked here cannot be removed before the commit, and a partition not change hands.
+async fn lock(
+    conn: &mut AsyncPgConnection,
+    fence: Option<Fence>,
+    pending: &[Pending],
+    known: &mut Known,
+) -> Result<(), Undone> {
+    let (apps, channels): (Vec<_>, Vec<_>) =
+        plans::channels(pending).into_iter().map(|(app, channel)| (app.as_str(), channel.as_str())).unzip();
+    let partition = fence.map(|fence| i32::from(fence.partition));
+    let query = sql_query(LOCK)
+        .bind::<Array<Text>, _>(apps)
+        .bind::<Array<Text>, _>(channels)
+        .bind::<Nullable<Integer>, _>(partition);
+    let rows: Vec<LockedRow> = Prepared(query).load(conn).await.map_err(append_failure)?;
     for row in rows {
-        known.apps.insert(app_id(&row.id)?, Epoch::new(&row.epoch));
-    }
-    Ok(())
-}
-
-/// Rows are made for channels that have none, so that there is something to lock. The order keeps two appends from waiting for each other.
-async fn lock_heads(conn: &mut AsyncPgConnection, pending: &[Pending], known: &mut Known) -> Result<(), StoreError> {
-    let (mut apps, mut channels, mut epochs) = (Vec::new(), Vec::new(), Vec::new());
-    for (app, channel) in plans::channels(pending) {
-        let Some(epoch) = known.apps.get(app) else { continue };
-        apps.push(app.as_str().to_owned());
-        channels.push(channel.as_str());
-        epochs.push(epoch.as_str().to_owned());
-    }
-    sql_query(
-        "insert into channels (app_id, channel, epoch, serial, time, swept)
-         select app_id, channel, epoch, 0, 0, 0 from unnest($1, $2, $3) as wanted (app_id, channel, epoch)
-         on conflict do nothing",
-    )
-    .bind::<Array<Text>, _>(&apps)
-    .bind::<Array<Text>, _>(&channels)
-    .bind::<Array<Text>, _>(&epochs)
-    .execute(conn)
-    .await
-    .map_err(failure)?;
-    let rows: Vec<HeadRow> = sql_query(
-        "select app_id, channel, epoch, serial, time from channels
-         where (app_id, channel) in (select * from unnest($1, $2)) order by app_id, channel for update",
-    )
-    .bind::<Array<Text>, _>(&apps)
-    .bind::<Array<Text>, _>(&channels)
-    .load(conn)
-    .await
-    .map_err(failure)?;
-    for row in rows {
+        if fence.is_some_and(|fence| row.generation != Some(fence.generation)) {
+            return Err(StoreError::Fenced.into());
+        }
+        let Some(app_epoch) = row.app_epoch else { continue };
+        let (Some(epoch), Some(serial), Some(time)) = (row.epoch, row.serial, row.time) else {
+            return Err(Undone::Raced);
+        };
+        let app = AppId::parse(&row.app_id).map_err(|bad| corrupt("apps.id", bad))?;
         let channel = ChannelName::parse(&row.channel).map_err(|bad| corrupt("channels.channel", bad))?;
-        let head = ChannelHead { epoch: Epoch::new(&row.epoch), serial: row.serial, time: row.time, moved: false };
-        known.heads.insert((app_id(&row.app_id)?, channel), head);
+        known.apps.insert(app.clone(), Epoch::new(&app_epoch));
+        known.heads.insert((app, channel), ChannelHead { epoch: Epoch::new(&epoch), serial, time, moved: false });
     }
     Ok(())
 }
 
-async fn look_up_keys(conn: &mut AsyncPgConnection, pending: &[Pending], known: &mut Known) -> Result<(), StoreError> {
-    let keyed: Vec<&Pending> = pending.iter().filter(|message| message.fingerprint.is_some()).collect();
-    if keyed.is_empty() {
+async fn look(conn: &mut AsyncPgConnection, pending: &[Pending], known: &mut Known) -> Result<(), StoreError> {
+    let wanted: Vec<&Pending> = pending.iter().filter(|message| message.may_be_stored()).collect();
+    if wanted.is_empty() {
         return Ok(());
     }
-    let rows: Vec<TakenRow> = sql_query(
-        "select wanted.at, found.serial, found.time, found.fingerprint
-         from unnest($1, $2, $3) with ordinality as wanted (app_id, channel, id, at)
-         cross join lateral (
-             select serial, time, fingerprint from messages
-             where messages.app_id = wanted.app_id and messages.channel = wanted.channel and messages.id = wanted.id
-                 and fingerprint is not null
-             order by serial desc limit 1
-         ) as found",
-    )
-    .bind::<Array<Text>, _>(keyed.iter().map(|message| message.app.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(keyed.iter().map(|message| message.channel.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(keyed.iter().map(|message| message.id.as_str()).collect::<Vec<_>>())
-    .load(conn)
-    .await
-    .map_err(failure)?;
+    let query = sql_query(LOOK)
+        .bind::<Array<Text>, _>(column(&wanted, |message| message.app.as_str()))
+        .bind::<Array<Text>, _>(column(&wanted, |message| message.channel.as_str()))
+        .bind::<Array<Text>, _>(column(&wanted, |message| message.id.as_str()));
+    let rows: Vec<TakenRow> = Prepared(query).load(conn).await.map_err(failure)?;
     for row in rows {
-        let message = usize::try_from(row.at - 1).ok().and_then(|at| keyed.get(at));
+        let message = usize::try_from(row.at - 1).ok().and_then(|at| wanted.get(at));
         let message = message.ok_or_else(|| corrupt("unnest", "an ordinality that was not asked for"))?;
         let place = ((message.app.clone(), message.channel.clone()), message.id.clone());
         known.taken.insert(place, Taken { serial: row.serial, time: row.time, fingerprint: row.fingerprint });
@@ -152,52 +213,34 @@ async fn look_up_keys(conn: &mut AsyncPgConnection, pending: &[Pending], known: 
     Ok(())
 }
 
-async fn insert_messages(conn: &mut AsyncPgConnection, rows: &[MessageRow]) -> Result<(), StoreError> {
-    if rows.is_empty() {
-        return Ok(());
+async fn insert(conn: &mut AsyncPgConnection, Plan { rows, heads, .. }: &Plan) -> Result<(), Undone> {
+    let moved: Vec<_> = heads.iter().filter(|(_, head)| head.moved).collect();
+    let query = sql_query(INSERT)
+        .bind::<Array<Text>, _>(column(&moved, |((app, _), _)| app.as_str()))
+        .bind::<Array<Text>, _>(column(&moved, |((_, channel), _)| channel.as_str()))
+        .bind::<Array<BigInt>, _>(column(&moved, |(_, head)| head.serial))
+        .bind::<Array<BigInt>, _>(column(&moved, |(_, head)| head.time))
+        .bind::<Array<Text>, _>(column(rows, |row| row.app_id.as_str()))
+        .bind::<Array<Text>, _>(column(rows, |row| row.channel.as_str()))
+        .bind::<Array<BigInt>, _>(column(rows, |row| row.serial))
+        .bind::<Array<Text>, _>(column(rows, |row| row.id.as_str()))
+        .bind::<Array<BigInt>, _>(column(rows, |row| row.time))
+        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.name.as_deref()))
+        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.client.as_deref()))
+        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.headers.as_deref()))
+        .bind::<Array<Nullable<Binary>>, _>(column(rows, |row| row.fingerprint.as_deref()))
+        .bind::<Array<BigInt>, _>(column(rows, |row| row.expires_at))
+        .bind::<Array<Text>, _>(column(rows, |row| row.data.as_str()));
+    match Prepared(query).execute(conn).await {
+        Ok(_) => Ok(()),
+        Err(error) if lacks_partition(&error) => {
+            let leaf = |row: &MessageRow| Leaf::of(row.time, row.expires_at);
+            Err(Undone::Lacks(rows.iter().map(leaf).collect()))
+        }
+        Err(error) => Err(append_failure(error).into()),
     }
-    sql_query(
-        "insert into messages (app_id, channel, serial, id, time, name, client, headers, fingerprint, expires_at, data)
-         select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-    )
-    .bind::<Array<Text>, _>(column(rows, |row| row.app_id.as_str()))
-    .bind::<Array<Text>, _>(column(rows, |row| row.channel.as_str()))
-    .bind::<Array<BigInt>, _>(column(rows, |row| row.serial))
-    .bind::<Array<Text>, _>(column(rows, |row| row.id.as_str()))
-    .bind::<Array<BigInt>, _>(column(rows, |row| row.time))
-    .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.name.as_deref()))
-    .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.client.as_deref()))
-    .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.headers.as_deref()))
-    .bind::<Array<Nullable<Binary>>, _>(column(rows, |row| row.fingerprint.as_deref()))
-    .bind::<Array<BigInt>, _>(column(rows, |row| row.expires_at))
-    .bind::<Array<Text>, _>(column(rows, |row| row.data.as_str()))
-    .execute(conn)
-    .await
-    .map(drop)
-    .map_err(failure)
-}
-
-async fn move_heads(conn: &mut AsyncPgConnection, plan: &Plan) -> Result<(), StoreError> {
-    let moved: Vec<_> = plan.heads.iter().filter(|(_, head)| head.moved).collect();
-    sql_query(
-        "update channels set serial = moved.serial, time = moved.time
-         from unnest($1, $2, $3, $4) as moved (app_id, channel, serial, time)
-         where channels.app_id = moved.app_id and channels.channel = moved.channel",
-    )
-    .bind::<Array<Text>, _>(column(&moved, |((app, _), _)| app.as_str()))
-    .bind::<Array<Text>, _>(column(&moved, |((_, channel), _)| channel.as_str()))
-    .bind::<Array<BigInt>, _>(column(&moved, |(_, head)| head.serial))
-    .bind::<Array<BigInt>, _>(column(&moved, |(_, head)| head.time))
-    .execute(conn)
-    .await
-    .map(drop)
-    .map_err(failure)
 }
 
 fn column<'a, R, V>(rows: &'a [R], value: impl Fn(&'a R) -> V) -> Vec<V> {
     rows.iter().map(value).collect()
-}
-
-fn app_id(text: &str) -> Result<AppId, StoreError> {
-    AppId::parse(text).map_err(|bad| corrupt("apps.id", bad))
 }

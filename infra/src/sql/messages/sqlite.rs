@@ -8,9 +8,9 @@ use super::plans::{self, ChannelHead, Known, Pending, Taken};
 use crate::sql::schema::{apps, channels, messages};
 
 /// Returns when the commit is on disk.
-pub(super) fn append(conn: &mut SqliteConnection, pending: Vec<Pending>) -> QueryResult<Vec<Appended>> {
+pub(super) fn append(conn: &mut SqliteConnection, pending: &[Pending]) -> QueryResult<Vec<Appended>> {
     conn.immediate_transaction(|conn| {
-        let known = look_up(conn, &pending)?;
+        let known = look_up(conn, pending)?;
         let plan = plans::plan(pending, known);
         for row in &plan.rows {
             diesel::insert_into(messages::table).values(row).execute(conn)?;
@@ -23,7 +23,6 @@ pub(super) fn append(conn: &mut SqliteConnection, pending: Vec<Pending>) -> Quer
                     channels::epoch.eq(head.epoch.as_str()),
                     channels::serial.eq(head.serial),
                     channels::time.eq(head.time),
-                    channels::swept.eq(0),
                 ))
                 .on_conflict((channels::app_id, channels::channel))
                 .do_update()
@@ -50,15 +49,14 @@ fn look_up(conn: &mut SqliteConnection, pending: &[Pending]) -> QueryResult<Know
             ((app.clone(), channel.clone()), ChannelHead { epoch: Epoch::new(&epoch), serial, time, moved: false })
         }));
     }
-    for message in pending.iter().filter(|message| message.fingerprint.is_some()) {
+    for message in pending.iter().filter(|message| message.may_be_stored()) {
         let taken = messages::table
             .filter(messages::app_id.eq(message.app.as_str()))
             .filter(messages::channel.eq(message.channel.as_str()))
             .filter(messages::id.eq(&message.id))
-            .filter(messages::fingerprint.is_not_null())
             .order(messages::serial.desc())
-            .select((messages::serial, messages::time, messages::fingerprint.assume_not_null()))
-            .first::<(i64, i64, Vec<u8>)>(conn)
+            .select((messages::serial, messages::time, messages::fingerprint))
+            .first::<(i64, i64, Option<Vec<u8>>)>(conn)
             .optional()?;
         known.taken.extend(taken.map(|(serial, time, fingerprint)| {
             let place = ((message.app.clone(), message.channel.clone()), message.id.clone());

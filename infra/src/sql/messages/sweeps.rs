@@ -1,39 +1,42 @@
 //! Removal, in small slices, of what nobody can need any more.
 
-use std::collections::BTreeMap;
-
 use diesel::{
-    QueryableByName,
     prelude::*,
     sql_query,
-    sql_types::{BigInt, Text},
+    sql_types::{BigInt, Bool, Text},
 };
 use diesel_async::RunQueryDsl;
 use fanfare_domain::{StoreError, Timestamp};
 
 use crate::sql::{
     db::{Conn, on_dialect},
-    schema::{channels, removed_apps},
+    failures::failure,
+    schema::removed_apps,
     stored,
 };
 
+/// The number of the advisory lock under which one process at a time removes rows from Postgres.
+const SWEEP_LOCK: i64 = 0x66_616e_6661_7267;
+
 #[derive(QueryableByName)]
-struct Gone {
-    #[diesel(sql_type = Text)]
-    app_id: String,
-    #[diesel(sql_type = Text)]
-    channel: String,
-    #[diesel(sql_type = BigInt)]
-    serial: i64,
+struct Locked {
+    #[diesel(sql_type = Bool)]
+    locked: bool,
 }
 
-/// Inside a transaction. First what removed apps left, then messages whose time is over.
-pub(super) async fn sweep(conn: &mut Conn, now: Timestamp, limit: u32) -> Result<usize, StoreError> {
+/// Inside a transaction: what removed apps left. Of several processes one does it, and the others find nothing to do.
+pub(super) async fn sweep_removed(conn: &mut Conn, limit: u32) -> Result<usize, StoreError> {
+    if let Conn::Postgres(conn) = conn {
+        let lock = sql_query("select pg_try_advisory_xact_lock($1) as locked").bind::<BigInt, _>(SWEEP_LOCK);
+        if !lock.get_result::<Locked>(conn).await.map_err(failure)?.locked {
+            return Ok(0);
+        }
+    }
     let limit = limit as usize;
     let mut count = 0;
     while count < limit {
         match sweep_removed_app(conn, limit - count).await? {
-            0 => return Ok(count + sweep_expired(conn, now, limit - count).await?),
+            0 => break,
             more => count += more,
         }
     }
@@ -71,29 +74,14 @@ fn stored_count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// A channel remembers how far it was swept, since messages of one channel may have been given different lives.
-async fn sweep_expired(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-    let gone = on_dialect!(&mut *conn, |c| sql_query(
+/// Messages whose time is over, one by one: for SQLite, which has no partitions to drop.
+pub(super) async fn sweep_expired(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    on_dialect!(conn, |c| sql_query(
         "delete from messages where (app_id, channel, serial) in
-             (select app_id, channel, serial from messages where expires_at <= $1 order by expires_at limit $2)
-         returning app_id, channel, serial",
+             (select app_id, channel, serial from messages where expires_at <= $1 order by expires_at limit $2)",
     )
     .bind::<BigInt, _>(stored(now))
     .bind::<BigInt, _>(stored_count(limit))
-    .load::<Gone>(c)
-    .await)?;
-    let count = gone.len();
-    let mut swept = BTreeMap::new();
-    for Gone { app_id, channel, serial } in gone {
-        let highest = swept.entry((app_id, channel)).or_insert(serial);
-        *highest = serial.max(*highest);
-    }
-    for ((app, channel), serial) in swept {
-        on_dialect!(&mut *conn, |c| diesel::update(channels::table.find((&app, &channel)))
-            .filter(channels::swept.lt(serial))
-            .set(channels::swept.eq(serial))
-            .execute(c)
-            .await)?;
-    }
-    Ok(count)
+    .execute(c)
+    .await)
 }

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use fanfare_domain::{apps::App, history::Appended, publishing::IDEMPOTENCY_WINDOW};
+use fanfare_domain::{
+    apps::App,
+    history::Appended,
+    publishing::{Accepted, IDEMPOTENCY_WINDOW},
+};
 use fanfare_protocol::{Serial, requests::Range};
 
 use super::{Log, a_day, append_one, page, serials};
@@ -65,20 +69,48 @@ pub async fn a_key_belongs_to_its_channel_and_app(log: &impl Log) {
     assert_eq!(outcomes, [repeated(&app, 1), Appended::Conflict]);
 }
 
+fn redelivered(mut accepted: Accepted) -> Accepted {
+    accepted.redelivered = true;
+    accepted
+}
+
+pub async fn a_redelivered_message_without_a_key_has_its_first_place(log: &impl Log) {
+    let app = new_app(log).await;
+    let (first, second) = (message(&app, "a", "1"), message(&app, "a", "2"));
+    log.append(None, &[first.clone(), second.clone()]).await.unwrap();
+    let third = redelivered(message(&app, "a", "3"));
+    let again = [redelivered(second), third.clone(), redelivered(first.clone()), third, redelivered(first)];
+    let outcomes = log.append(None, &again).await.unwrap();
+    let stored = Appended::Stored { epoch: app.epoch.clone(), serial: Serial(3), time: NOW };
+    assert_eq!(outcomes, [repeated(&app, 2), stored, repeated(&app, 1), repeated(&app, 3), repeated(&app, 1)]);
+}
+
+pub async fn a_redelivered_message_with_a_key_has_its_first_place(log: &impl Log) {
+    let app = new_app(log).await;
+    let late = NOW.after(Duration::from_secs(60));
+    append_one(log, at(message(&app, "a", "0"), late)).await;
+    append_one(log, keyed(&app, "a", 1, 1)).await;
+    let again = [redelivered(keyed(&app, "a", 1, 1)), redelivered(keyed(&app, "a", 1, 2))];
+    let first = Appended::Repeated { epoch: app.epoch.clone(), serial: Serial(2), time: late };
+    assert_eq!(log.append(None, &again).await.unwrap(), [first, Appended::Conflict]);
+}
+
 pub async fn repeats_at_the_same_time_take_one_serial(log: &impl Log) {
     let app = new_app(log).await;
-    let racers: Vec<_> = (0..8)
-        .map(|_| {
-            let (log, accepted) = (log.clone(), keyed(&app, "a", 1, 1));
-            tokio::spawn(async move { log.append(None, &[accepted]).await.unwrap().remove(0) })
-        })
-        .collect();
-    let mut stored = 0;
-    for racer in racers {
-        match racer.await.unwrap() {
-            Appended::Stored { serial: Serial(1), .. } => stored += 1,
-            other => assert_eq!(other, repeated(&app, 1)),
+    for (name, accepted) in [("a", keyed(&app, "a", 1, 1)), ("b", redelivered(message(&app, "b", "1")))] {
+        let racers: Vec<_> = (0..8)
+            .map(|_| {
+                let (log, accepted) = (log.clone(), accepted.clone());
+                tokio::spawn(async move { log.append(None, &[accepted]).await.unwrap().remove(0) })
+            })
+            .collect();
+        let mut stored = 0;
+        for racer in racers {
+            match racer.await.unwrap() {
+                Appended::Stored { serial: Serial(1), .. } => stored += 1,
+                other => assert_eq!(other, repeated(&app, 1), "{name}"),
+            }
         }
+        assert_eq!(stored, 1, "{name}");
     }
-    assert_eq!(stored, 1);
 }

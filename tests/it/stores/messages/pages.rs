@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use fanfare_domain::{history::PAGE_BYTES, history::Visible, rules::Retention};
+use fanfare_domain::{
+    apps::App,
+    history::{Head, PAGE_BYTES, Visible},
+    ids::AppId,
+    rules::Retention,
+};
 use fanfare_protocol::{Serial, requests::Range};
 
 use super::{Log, a_day, append_one, page, seen_at, serials};
@@ -16,6 +21,19 @@ pub async fn a_channel_without_messages_stands_at_its_apps_epoch(log: &impl Log)
         let page = page(log, &app, "a", range, 10, a_day()).await;
         assert_eq!((page.head.clone(), page.floor, page.items.len(), page.more), (head.clone(), Serial(0), 0, false));
     }
+}
+
+pub async fn heads_come_in_the_order_asked_for(log: &impl Log) {
+    let (app, other) = (new_app(log).await, new_app(log).await);
+    let batch = [message(&app, "a", "1"), message(&app, "a", "2"), message(&other, "b", "1")];
+    log.append(None, &batch).await.unwrap();
+    let gone = AppId::generate();
+    let asked = [(&other.id, "b"), (&gone, "a"), (&app.id, "b"), (&app.id, "a"), (&other.id, "b")]
+        .map(|(app, name)| (app.clone(), channel(name)));
+    let heads = log.heads(&asked).await.unwrap();
+    let head = |app: &App, serial| Some(Head { epoch: app.epoch.clone(), serial: Serial(serial) });
+    assert_eq!(heads, [head(&other, 1), None, head(&app, 0), head(&app, 2), head(&other, 1)]);
+    assert_eq!(log.heads(&[]).await.unwrap(), []);
 }
 
 pub async fn pages_ascend_after_a_serial(log: &impl Log) {

@@ -1,0 +1,169 @@
+//! From workers to gateways, over the bus: one broadcast.
+
+use std::{borrow::Cow, sync::Arc};
+
+use fanfare_domain::{
+    bus::Broadcast,
+    ids::{AppId, ConnectionId, KeyId},
+    messages::Envelope,
+};
+use fanfare_protocol::{ChannelName, Epoch, Serial};
+use serde::{Deserialize, Serialize};
+
+use super::{EnvelopeError, Form, MessageForm, VERSION, read, trace_of, trace_text, write};
+
+/// Exactly one field beside the version is there.
+#[derive(Default, Serialize, Deserialize)]
+struct SentForm<'a> {
+    v: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<EnvelopeForm<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    app_changed: Option<AppId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_revoked: Option<KeyId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    beat: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EnvelopeForm<'a> {
+    app: AppId,
+    channel: ChannelName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<(Epoch, Serial)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exclude: Option<ConnectionId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<Cow<'a, str>>,
+    message: MessageForm<'a>,
+}
+
+impl Form for SentForm<'_> {
+    fn version(&self) -> u32 {
+        self.v
+    }
+}
+
+/// An envelope with a broadcast.
+pub fn encode(broadcast: &Broadcast) -> Vec<u8> {
+    let mut form = SentForm { v: VERSION, ..SentForm::default() };
+    match broadcast {
+        Broadcast::Message(envelope) => form.message = Some(EnvelopeForm::new(envelope)),
+        Broadcast::AppChanged(app) => form.app_changed = Some(app.clone()),
+        Broadcast::KeyRevoked(key) => form.key_revoked = Some(key.clone()),
+        Broadcast::Beat(number) => form.beat = Some(*number),
+    }
+    write(&form)
+}
+
+/// The broadcast of an envelope.
+pub fn decode(text: &[u8]) -> Result<Broadcast, EnvelopeError> {
+    match read(text)? {
+        SentForm { message: Some(envelope), .. } => Ok(Broadcast::Message(Arc::new(envelope.into_envelope()))),
+        SentForm { app_changed: Some(app), .. } => Ok(Broadcast::AppChanged(app)),
+        SentForm { key_revoked: Some(key), .. } => Ok(Broadcast::KeyRevoked(key)),
+        SentForm { beat: Some(number), .. } => Ok(Broadcast::Beat(number)),
+        _ => Err(EnvelopeError::Malformed("it holds no broadcast".to_owned())),
+    }
+}
+
+impl<'a> EnvelopeForm<'a> {
+    fn new(envelope: &'a Envelope) -> Self {
+        Self {
+            app: envelope.app.clone(),
+            channel: envelope.channel.clone(),
+            place: envelope.place.clone(),
+            exclude: envelope.exclude.clone(),
+            trace: trace_text(envelope.trace.as_ref()),
+            message: MessageForm::new(&envelope.message),
+        }
+    }
+
+    fn into_envelope(self) -> Envelope {
+        Envelope {
+            app: self.app,
+            channel: self.channel,
+            place: self.place,
+            exclude: self.exclude,
+            trace: trace_of(self.trace),
+            message: self.message.into_message(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fanfare_domain::{Timestamp, ids::MessageId, messages::Message, traces::TraceParent};
+    use fanfare_protocol::{ClientName, EventName};
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    /// Fixed for good: nodes of two builds share a bus while they are exchanged.
+    const FIRST_VERSION: [&str; 5] = [
+        r#"{"v":1,"message":{"app":"app_01j9zq3v5x8k2m4n6p7r9s1t3w","channel":"chat:1","place":["e1",7],"exclude":"con_01j9zq3v5x8k2m4n6p7r9s1t3w","trace":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","message":{"id":"msg_01j9zq3v5x8k2m4n6p7r9s1t3w","time":1700000000000,"name":"said","client":"ann","headers":{"lang":"en"},"data":{"text":"hi"}}}}"#,
+        r#"{"v":1,"message":{"app":"app_01j9zq3v5x8k2m4n6p7r9s1t3w","channel":"chat:1","message":{"id":"msg_01j9zq3v5x8k2m4n6p7r9s1t3w","time":1700000000000,"data":1}}}"#,
+        r#"{"v":1,"app_changed":"app_01j9zq3v5x8k2m4n6p7r9s1t3w"}"#,
+        r#"{"v":1,"key_revoked":"fk_01j9zq3v5x8k2m4n6p7r9s1t3w"}"#,
+        r#"{"v":1,"beat":18446744073709551615}"#,
+    ];
+
+    fn samples() -> [Broadcast; 5] {
+        const ULID: &str = "01j9zq3v5x8k2m4n6p7r9s1t3w";
+        let app = AppId::parse(&format!("app_{ULID}")).unwrap();
+        let envelope = |data: &str| Envelope {
+            app: app.clone(),
+            channel: ChannelName::parse("chat:1").unwrap(),
+            place: None,
+            exclude: None,
+            trace: None,
+            message: Message {
+                id: MessageId::parse(&format!("msg_{ULID}")).unwrap(),
+                time: Timestamp(1_700_000_000_000),
+                name: None,
+                client: None,
+                headers: None,
+                data: RawValue::from_string(data.to_owned()).unwrap(),
+            },
+        };
+        let mut full = envelope(r#"{"text":"hi"}"#);
+        full.place = Some((Epoch::new("e1"), Serial(7)));
+        full.exclude = Some(ConnectionId::parse(&format!("con_{ULID}")).unwrap());
+        full.trace = TraceParent::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        full.message.name = Some(EventName::parse("said").unwrap());
+        full.message.client = Some(ClientName::parse("ann").unwrap());
+        full.message.headers = Some([("lang".to_owned(), "en".to_owned())].into());
+        [
+            Broadcast::Message(Arc::new(full)),
+            Broadcast::Message(Arc::new(envelope("1"))),
+            Broadcast::AppChanged(app.clone()),
+            Broadcast::KeyRevoked(KeyId::parse(&format!("fk_{ULID}")).unwrap()),
+            Broadcast::Beat(u64::MAX),
+        ]
+    }
+
+    #[test]
+    fn the_first_version_is_written_and_read_letter_by_letter() {
+        for (broadcast, text) in samples().iter().zip(FIRST_VERSION) {
+            assert_eq!(String::from_utf8(encode(broadcast)).unwrap(), text);
+            assert_eq!(format!("{:?}", decode(text.as_bytes()).unwrap()), format!("{broadcast:?}"));
+        }
+    }
+
+    #[test]
+    fn fields_that_this_version_does_not_know_are_passed_over() {
+        let more = r#"{"v":1,"more":{"beat":1},"beat":2}"#;
+        assert!(matches!(decode(more.as_bytes()), Ok(Broadcast::Beat(2))));
+    }
+
+    #[test]
+    fn a_newer_version_is_told_from_what_is_no_envelope() {
+        for newer in [r#"{"v":2,"beat":1}"#, r#"{"v":2,"beat":"else"}"#] {
+            assert_eq!(decode(newer.as_bytes()).unwrap_err(), EnvelopeError::Newer(2));
+        }
+        for bad in ["", "{}", r#"{"v":1}"#, r#"{"v":1,"beat":-1}"#, r#"{"v":1,"app_changed":"fk_x"}"#, "\u{7}"] {
+            assert!(matches!(decode(bad.as_bytes()), Err(EnvelopeError::Malformed(_))), "{bad}");
+        }
+    }
+}

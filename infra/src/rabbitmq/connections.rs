@@ -1,0 +1,98 @@
+//! Connecting to the broker, and the pauses between attempts.
+
+use std::time::Duration;
+
+use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
+use rand::RngExt;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
+
+/// How long connecting may take, the handshake included.
+const CONNECT: Duration = Duration::from_secs(5);
+/// A peer silent for twice this long is gone.
+const HEARTBEAT_S: u16 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long one request to the broker may take.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A new connection; the name is resolved anew. What goes wrong is told without the URL.
+pub(super) async fn connect(url: &SecretString, purpose: &str) -> Result<Connection, String> {
+    let uri = parse(url.expose_secret())?;
+    let name = format!("fanfare {purpose}");
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    match timeout(CONNECT, Connection::connect_uri(uri, properties)).await {
+        Ok(connected) => connected.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("it did not answer within {} s", CONNECT.as_secs())),
+    }
+}
+
+/// One request, within its time.
+pub(super) async fn within<T>(request: impl Future<Output = lapin::Result<T>>) -> Result<T, String> {
+    match timeout(PATIENCE, request).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("it did not answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+fn parse(url: &str) -> Result<AMQPUri, String> {
+    // The parser would take such a host for none, and connect to this machine.
+    if url.contains("@[") || url.contains("//[") {
+        return Err("its URL has an address of IPv6; give a name for it".to_owned());
+    }
+    let mut uri: AMQPUri =
+        url.parse().map_err(|_| "its URL is not `amqp://user:password@host:5672/vhost`".to_owned())?;
+    // A URL that ends with a slash means the default virtual host, and not one without a name.
+    if uri.vhost.is_empty() {
+        "/".clone_into(&mut uri.vhost);
+    }
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
+    uri.query.connection_timeout.get_or_insert(CONNECT.as_millis() as u64);
+    Ok(uri)
+}
+
+/// Pauses between attempts, growing and never quite the same, so that nodes do not come back all at once.
+#[derive(Debug)]
+pub(super) struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Pauses {
+    /// The next pause: between half and all of what it could be.
+    pub fn next(&mut self) -> Duration {
+        let pause = self.0.mul_f64(rand::rng().random_range(0.5..1.0));
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+        pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_read_with_its_defaults_and_never_repeated() {
+        let uri = parse("amqp://ann:secret@rabbit:5673/").unwrap();
+        assert_eq!((uri.authority.host.as_str(), uri.authority.port, uri.vhost.as_str()), ("rabbit", 5673, "/"));
+        assert_eq!(uri.query.heartbeat, Some(HEARTBEAT_S));
+        assert_eq!(parse("amqp://127.0.0.1:1/%2f?heartbeat=9").unwrap().query.heartbeat, Some(9));
+        assert_eq!(parse("amqp://127.0.0.1:1/orders").unwrap().authority.host, "127.0.0.1");
+        for bad in ["", "secret", "amqp:secret", "http://ann:secret@rabbit", "amqp://ann:secret@[::1]:5672/"] {
+            let problem = parse(bad).unwrap_err();
+            assert!(!problem.contains("secret"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn pauses_grow_to_their_longest() {
+        let mut pauses = Pauses::default();
+        let all: Vec<_> = (0..20).map(|_| pauses.next()).collect();
+        assert!(all[0] < FIRST_PAUSE && all[0] >= FIRST_PAUSE / 2);
+        assert!(all[10..].iter().all(|pause| *pause <= LONGEST_PAUSE && *pause >= LONGEST_PAUSE / 2));
+    }
+}

@@ -1,0 +1,74 @@
+//! Taking from a partition's queue, from its channel's opening to its close.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fanfare_domain::partitions::Partition;
+use lapin::Channel;
+use tokio::sync::{OnceCell, watch};
+use tracing::debug;
+
+use super::connections::within;
+
+/// The channel of one consumer. It is closed once it is ended and nothing of it is in hand; whatever is not acked then goes back to the
+/// queue, all at once and in order. The consumer is not cancelled before: nobody else may begin while something of it is out.
+pub(super) struct Taking {
+    pub partition: Partition,
+    pub channel: Channel,
+    ended: watch::Sender<bool>,
+    in_hand: Mutex<usize>,
+    closed: OnceCell<()>,
+}
+
+impl Taking {
+    pub fn new(partition: Partition, channel: Channel) -> Self {
+        let ended = watch::Sender::new(false);
+        Self { partition, channel, ended, in_hand: Mutex::default(), closed: OnceCell::new() }
+    }
+
+    /// Whether messages come now.
+    pub fn is_alive(&self) -> bool {
+        !*self.ended.borrow() && self.channel.status().connected()
+    }
+
+    /// Returns once nothing more is to be handed out.
+    pub async fn ended(&self) {
+        // The sender lives as long as this does.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    /// Hands out no more.
+    pub fn end(&self) {
+        self.ended.send_replace(true);
+    }
+
+    /// Whether a batch may be handed out; if so, it counts as in hand.
+    pub fn hand_out(&self) -> bool {
+        let mut in_hand = self.lock();
+        let may = !*self.ended.borrow();
+        *in_hand += usize::from(may);
+        may
+    }
+
+    /// A batch is in hand no longer.
+    pub fn take_back(&self) {
+        *self.lock() -= 1;
+    }
+
+    /// Closes the channel if it is ended and nothing is in hand; returns once it is closed.
+    pub async fn close_when_idle(&self) {
+        if *self.lock() > 0 || !*self.ended.borrow() {
+            return;
+        }
+        let close = async {
+            if let Err(error) = within(self.channel.close(200, "OK".into())).await {
+                // Then it went with its connection, which gives back as much.
+                debug!(partition = self.partition, error, "A channel could not be closed in good order");
+            }
+        };
+        self.closed.get_or_init(|| close).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

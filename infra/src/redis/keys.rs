@@ -1,0 +1,32 @@
+//! The names of keys and of channels of pub/sub. What belongs to one channel shares a hash tag, and so a slot.
+
+use fanfare_domain::ids::{AppId, MessageId};
+use fanfare_protocol::ChannelName;
+
+/// Where control messages are sent; one channel for everyone.
+pub(super) const CONTROL: &str = "ff:control";
+
+/// A channel's head: a hash of its epoch (`e`), its serial (`s`) and the bytes of its window (`b`).
+pub(super) fn head(app: &AppId, channel: &ChannelName) -> String {
+    format!("ff:h:{{{app}/{channel}}}")
+}
+
+/// A channel's hot window: a list of envelopes without a hole, the last one of which is the head.
+pub(super) fn window(app: &AppId, channel: &ChannelName) -> String {
+    format!("ff:w:{{{app}/{channel}}}")
+}
+
+/// Where a channel's messages are published.
+pub(super) fn messages(app: &AppId, channel: &ChannelName) -> String {
+    format!("ff:c:{{{app}/{channel}}}")
+}
+
+/// Where beats are sent; the number puts it into a shard's slots.
+pub(super) fn beats(number: u32) -> String {
+    format!("ff:b:{{{number}}}")
+}
+
+/// The fingerprint of what was lately published under an idempotency key.
+pub(super) fn fingerprint(app: &AppId, message: &MessageId) -> String {
+    format!("ff:f:{{{app}/{message}}}")
+}

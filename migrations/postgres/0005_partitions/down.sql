@@ -1,0 +1,2 @@
+drop table partitions;
+drop table workers;

@@ -1,0 +1,138 @@
+//! Composition: engines behind the ports, and the services over them, as the process's role needs them.
+
+use std::{path::PathBuf, sync::Arc};
+
+use fanfare_api::{Ports, Services};
+use fanfare_domain::{
+    Clock,
+    accounts::Accounts,
+    apps::Apps,
+    bus::Bus,
+    clock::SystemClock,
+    directory::Directory,
+    grants::Authenticator,
+    history::MessageLog,
+    keys::Keys,
+    limits::AppLimits,
+    plans::Plans,
+    publishing::{Intake, Publisher},
+    rules::Rules,
+};
+use fanfare_gateway::{Gateway, GatewayPorts};
+use fanfare_infra::{
+    data_dir::DataDir,
+    memory::CachedDirectory,
+    sql::{MasterKeyError, SqlStore},
+};
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::{config::Config, delivery::Delivery, problem::Problem, readiness::Readiness, role::Role};
+
+pub mod embedded;
+pub mod postgres;
+pub mod production;
+
+/// What goes on beside the rest, until the process ends.
+pub type Task = BoxFuture<'static, ()>;
+
+/// Everything that one process runs, before it listens.
+pub struct Node {
+    /// Where the process may keep files of its own.
+    pub home: PathBuf,
+    /// Kept, since the folder is locked for as long as this lives.
+    pub data_dir: Option<Arc<DataDir>>,
+    /// The SQL stores.
+    pub store: SqlStore,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The API, if the role has it.
+    pub services: Option<Services>,
+    /// The sockets, if the role has them.
+    pub gateway: Option<Gateway>,
+    /// From the queue to the log to the bus, if the role has it.
+    pub delivery: Option<Delivery>,
+    /// What goes on beside.
+    pub tasks: Vec<Task>,
+    /// Whether all of it works.
+    pub readiness: Arc<Readiness>,
+}
+
+/// Opens everything that the role needs and puts it together; tasks end when `stopped` says so.
+pub async fn compose(config: &Config, role: Role, stopped: &watch::Receiver<bool>) -> Result<Node, Problem> {
+    match &config.engines {
+        Some(engines) => production::compose(config, engines, role, stopped).await,
+        None if role == Role::All => embedded::compose(config, stopped).await,
+        None => Err(Problem::new(
+            format!("`fanfare {}` needs the production engines, and none are set", role.command()),
+            "Set FANFARE_DATABASE_URL, FANFARE_REDIS_URL, FANFARE_AMQP_URL and FANFARE_MASTER_KEY, the same for every process; or run `fanfare serve`, which does everything in one process.",
+        )),
+    }
+}
+
+/// The engines behind the ports of what is served.
+struct Engines {
+    store: SqlStore,
+    /// The log as the API reads it.
+    log: Arc<dyn MessageLog>,
+    /// The log as the gateway reads it.
+    gateway_log: Arc<dyn MessageLog>,
+    bus: Arc<dyn Bus>,
+    intake: Arc<dyn Intake>,
+    limits: Arc<dyn AppLimits>,
+}
+
+/// What is served, whole; a role takes its part of it.
+struct Served {
+    directory: Arc<dyn Directory>,
+    services: Services,
+    gateway: Gateway,
+}
+
+fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
+    let Engines { store, log, gateway_log, bus, intake, limits } = engines;
+    let plans = Arc::new(plans);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let accounts: Arc<dyn Accounts> = Arc::new(store.clone());
+    let apps: Arc<dyn Apps> = Arc::new(store.clone());
+    let keys: Arc<dyn Keys> = Arc::new(store.clone());
+    let rules: Arc<dyn Rules> = Arc::new(store);
+    let directory: Arc<dyn Directory> =
+        Arc::new(CachedDirectory::new(keys.clone(), apps.clone(), rules.clone(), accounts.clone(), plans.clone()));
+    let authenticator = Authenticator::new(directory.clone(), clock.clone());
+    let publisher = Publisher { intake, bus: bus.clone(), limits: limits.clone(), clock: clock.clone() };
+    let gateway_ports = GatewayPorts {
+        authenticator: authenticator.clone(),
+        publisher: publisher.clone(),
+        log: gateway_log,
+        bus: bus.clone(),
+        limits: limits.clone(),
+        directory: directory.clone(),
+        clock: clock.clone(),
+    };
+    let ports = Ports {
+        accounts,
+        apps,
+        keys,
+        rules,
+        log,
+        directory: directory.clone(),
+        bus,
+        limits,
+        publisher,
+        authenticator,
+        plans,
+        clock,
+    };
+    let services = Services::new(ports, config.api.clone());
+    let gateway = Gateway::new(config.gateway(), gateway_ports);
+    Served { directory, services, gateway }
+}
+
+/// A master key that the database was not made with.
+pub fn wrong_master_key(error: &MasterKeyError) -> Problem {
+    Problem::new(
+        error.to_string(),
+        "The key is in FANFARE_MASTER_KEY, or in `master.key` of the data folder; nothing is served under another one.",
+    )
+}

@@ -1,0 +1,182 @@
+//! The production engines: Postgres, RabbitMQ, Redis, and several processes, each of which opens what its role needs.
+
+use std::{sync::Arc, time::Instant};
+
+use fanfare_domain::{
+    Clock,
+    accounts::Accounts,
+    bus::Bus,
+    clock::SystemClock,
+    history::MessageLog,
+    ids::{TenantId, WorkerId},
+    partitions::Partition,
+    publishing::Intake,
+};
+use fanfare_infra::{
+    rabbitmq::{Rabbit, RabbitConfig},
+    redis::{Fingerprints, Redis, RedisBus, SharedLimits, WindowedLog},
+    sql::SqlStore,
+};
+use fanfare_worker::{Health, OwnPorts};
+use secrecy::ExposeSecret;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::{Engines, Node, Served, Task, postgres};
+use crate::{
+    beats,
+    config::{Config, engines as urls},
+    control,
+    delivery::Delivery,
+    migrate,
+    problem::Problem,
+    readiness::{Dependency, Readiness, Wrong, checks::Check, pulses::Pulse},
+    role::Role,
+};
+
+/// What is opened for every role.
+struct Opened {
+    store: SqlStore,
+    rabbit: Arc<Rabbit>,
+    intake: Arc<dyn Intake>,
+    redis: Redis,
+    bus: Arc<dyn Bus>,
+}
+
+/// Opens what the role needs and puts it together. Postgres is waited for; RabbitMQ and Redis are connected to meanwhile.
+pub async fn compose(
+    config: &Config,
+    urls: &urls::Engines,
+    role: Role,
+    stopped: &watch::Receiver<bool>,
+) -> Result<Node, Problem> {
+    let plans = config.plans()?;
+    let opened = open(config, urls, role).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let log = opened.store.message_log();
+    let node = WorkerId::generate();
+    let served =
+        (role.has_api() || role.has_gateway()).then(|| super::serve(config, plans, engines(&opened, &log, &node)));
+    let bus = opened.bus.clone();
+    let directory = served.as_ref().map(|served| served.directory.clone());
+    let mut tasks: Vec<Task> = vec![Box::pin(control::obey(bus.clone(), directory, stopped.clone()))];
+    let mut dependencies = watch_engines(&opened, role, stopped, &mut tasks);
+    let mut delivery = None;
+    if role.has_worker() {
+        let health = Arc::new(Health::default());
+        let ports = own_ports(&opened, log.clone(), node, health.clone());
+        delivery = Some(Delivery::until_told(|told| fanfare_worker::own(ports, told)));
+        tasks.push(Box::pin(fanfare_worker::sweep(log, clock.clone(), stopped.clone())));
+        tasks.push(Box::pin(beats::send(bus, stopped.clone())));
+        let check = Check::Told(Box::new(move || health.report().map_err(Wrong::Owned)));
+        dependencies.push(Dependency { name: "worker", optional: false, check });
+    }
+    let (services, gateway) = served.map(|Served { services, gateway, .. }| (services, gateway)).unzip();
+    Ok(Node {
+        home: config.data_dir.clone(),
+        data_dir: None,
+        store: opened.store,
+        clock,
+        services: services.filter(|_| role.has_api()),
+        gateway: gateway.filter(|_| role.has_gateway()),
+        delivery,
+        tasks,
+        readiness: Readiness::new(dependencies),
+    })
+}
+
+/// The ports of what is served.
+fn engines(opened: &Opened, log: &Arc<dyn MessageLog>, node: &WorkerId) -> Engines {
+    Engines {
+        store: opened.store.clone(),
+        log: log.clone(),
+        gateway_log: WindowedLog::new(log.clone(), opened.redis.clone()),
+        bus: opened.bus.clone(),
+        intake: opened.intake.clone(),
+        limits: SharedLimits::new(opened.redis.clone(), node.as_str()),
+    }
+}
+
+async fn open(config: &Config, urls: &urls::Engines, role: Role) -> Result<Opened, Problem> {
+    let redis = redis(urls)?;
+    let store = postgres::wait_for(config, urls).await?;
+    let partitions = match role {
+        Role::All => bring_up(&store, config, urls).await?,
+        Role::Api | Role::Gateway | Role::Worker => postgres::require_migrated(&store, config).await?,
+    };
+    let url = urls.amqp_url.clone();
+    let rabbit = Rabbit::connect(RabbitConfig { url, partitions });
+    let intake = Fingerprints::new(rabbit.clone(), redis.clone());
+    let bus = RedisBus::new(redis.clone());
+    Ok(Opened { store, rabbit, intake, redis, bus })
+}
+
+/// Redis at its URL, connected to in the background.
+pub fn redis(urls: &urls::Engines) -> Result<Redis, Problem> {
+    Redis::connect(urls.redis_url.expose_secret()).map_err(|error| {
+        Problem::new(
+            format!("`redis_url` (FANFARE_REDIS_URL) cannot be used: {error}"),
+            "docs/configuration.md shows how the URLs of a server, of Sentinels and of a cluster are written.",
+        )
+    })
+}
+
+/// `serve` does what `fanfare migrate` does. RabbitMQ is waited for, but only where it was never prepared before.
+async fn bring_up(store: &SqlStore, config: &Config, urls: &urls::Engines) -> Result<Partition, Problem> {
+    info!("{}", migrate::tables(store).await?);
+    let fixed = migrate::fixed(store, config).await?;
+    let begun = Instant::now();
+    loop {
+        match (migrate::queues(store, config, urls, fixed).await, fixed) {
+            (Ok(count), _) => return Ok(count),
+            (Err(problem), Some(count)) => {
+                warn!("{}. {}", problem.what, problem.remedy);
+                return Ok(count);
+            }
+            (Err(problem), None) if begun.elapsed() > postgres::PATIENCE => return Err(problem),
+            (Err(problem), None) => info!("Waiting for RabbitMQ: {}", problem.what),
+        }
+        tokio::time::sleep(postgres::PAUSE).await;
+    }
+}
+
+fn own_ports(opened: &Opened, log: Arc<dyn MessageLog>, worker: WorkerId, health: Arc<Health>) -> OwnPorts {
+    OwnPorts {
+        partitions: Arc::new(opened.store.clone()),
+        queues: opened.rabbit.clone(),
+        log,
+        bus: opened.bus.clone(),
+        worker,
+        health,
+    }
+}
+
+/// What is tried and looked at, and which of it the role cannot do without.
+fn watch_engines(
+    opened: &Opened,
+    role: Role,
+    stopped: &watch::Receiver<bool>,
+    tasks: &mut Vec<Task>,
+) -> Vec<Dependency> {
+    let (database, queue) = (Arc::new(Pulse::default()), Arc::new(Pulse::default()));
+    let store = opened.store.clone();
+    let read = move || {
+        let store = store.clone();
+        async move { store.tenant(&TenantId::generate()).await.map(drop) }
+    };
+    tasks.push(Box::pin(database.clone().keep(read, stopped.clone())));
+    let mut dependencies = vec![
+        Dependency { name: "database", optional: true, check: Check::Pulse(database) },
+        Dependency { name: "bus", optional: !role.has_gateway(), check: Check::Beats(opened.bus.clone()) },
+    ];
+    if role.has_api() || role.has_gateway() {
+        let intake = opened.intake.clone();
+        let probe = move || {
+            let intake = intake.clone();
+            async move { intake.probe().await }
+        };
+        tasks.push(Box::pin(queue.clone().keep(probe, stopped.clone())));
+        dependencies.push(Dependency { name: "queue", optional: !role.has_api(), check: Check::Pulse(queue) });
+    }
+    dependencies
+}

@@ -1,0 +1,99 @@
+//! A socket of the client protocol that may be lost at any time, which is no failure of the test.
+
+use std::{collections::VecDeque, time::Duration};
+
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
+
+/// How often a gateway pings here.
+pub const PING: Duration = Duration::from_secs(2);
+/// A socket that is silent for longer is taken for dead: a gateway pings in less.
+const SILENCE: Duration = Duration::from_secs(6);
+
+/// Why there is no socket any more.
+#[derive(Debug)]
+pub enum Lost {
+    /// The other end is away, or asked to come again: that is what clients are made for.
+    Away,
+    /// The other end said what a client that did nothing wrong may never hear.
+    Refused(String),
+}
+
+/// A connected socket.
+pub struct Link {
+    stream: WebSocketStream<TcpStream>,
+    unread: VecDeque<Value>,
+    next_id: u32,
+}
+
+impl Link {
+    /// Connects with a token.
+    pub async fn connect(url: &str, token: &str) -> Result<Self, Lost> {
+        let authority = url.trim_start_matches("http://");
+        let opened = timeout(SILENCE, async {
+            let tcp = TcpStream::connect(authority).await.map_err(|_| Lost::Away)?;
+            let handshake = client_async(format!("ws://{authority}/v1/connect"), tcp).await;
+            handshake.map(|(stream, _)| stream).map_err(|_| Lost::Away)
+        });
+        let stream = opened.await.map_err(|_| Lost::Away)??;
+        let mut link = Self { stream, unread: VecDeque::new(), next_id: 1 };
+        link.ask(json!({"op": "connect", "token": token})).await.map(|_| link)
+    }
+
+    /// Sends a request and gives its `ok`.
+    pub async fn ask(&mut self, mut request: Value) -> Result<Value, Lost> {
+        let id = self.next_id;
+        self.next_id += 1;
+        request["id"] = json!(id);
+        self.send(&request).await?;
+        loop {
+            let said = self.receive().await?;
+            if said["id"] != id {
+                self.unread.push_back(said);
+                continue;
+            }
+            return match said["error"]["code"].as_str() {
+                None => Ok(said["ok"].clone()),
+                Some("unavailable" | "unconfirmed" | "backlog_full") => Err(Lost::Away),
+                Some(_) => Err(Lost::Refused(format!("{request} was answered {said}"))),
+            };
+        }
+    }
+
+    /// The next event.
+    pub async fn event(&mut self) -> Result<Value, Lost> {
+        match self.unread.pop_front() {
+            Some(event) => Ok(event),
+            None => self.receive().await,
+        }
+    }
+
+    async fn send(&mut self, frame: &Value) -> Result<(), Lost> {
+        let sent = timeout(SILENCE, self.stream.send(Message::text(frame.to_string()))).await;
+        sent.map_err(|_| Lost::Away)?.map_err(|_| Lost::Away)
+    }
+
+    /// The next frame that is no ping.
+    async fn receive(&mut self) -> Result<Value, Lost> {
+        loop {
+            let Ok(Some(Ok(message))) = timeout(SILENCE, self.stream.next()).await else { return Err(Lost::Away) };
+            match message {
+                Message::Text(text) => {
+                    let said: Value = serde_json::from_str(&text)
+                        .map_err(|error| Lost::Refused(format!("a frame is no JSON: {error}")))?;
+                    if said["op"] != "ping" {
+                        return Ok(said);
+                    }
+                    self.send(&json!({"op": "pong"})).await?;
+                }
+                Message::Close(Some(close)) if (4000..4100).contains(&u16::from(close.code)) => {
+                    return Err(Lost::Refused(format!("the socket was closed with {}: {}", close.code, close.reason)));
+                }
+                Message::Close(_) => return Err(Lost::Away),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Chaos: traffic over two nodes of each role while nodes, engines and links are ended, killed, stopped and cut at random, from a seed.
+//! In the end a checker proves from the logs of both ends that the promise was kept.
+
+mod checker;
+mod faults;
+mod figures;
+mod links;
+mod publishers;
+mod run;
+mod stage;
+mod subscribers;
+mod targets;

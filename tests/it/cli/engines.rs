@@ -1,0 +1,152 @@
+//! The commands on the production engines: what they make, what they refuse, and what they find.
+
+use std::process::Command;
+
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use serde_json::json;
+
+use super::run;
+use crate::harness::{
+    engines::Engines,
+    server::{Options, Server, fanfare},
+    tenants::Tenant,
+};
+
+/// A folder to run commands in, and what they are told of the engines.
+struct Installation {
+    engines: Engines,
+    folder: tempfile::TempDir,
+}
+
+impl Installation {
+    async fn new() -> Self {
+        Self { engines: Engines::own().await, folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn variable(&self, wanted: &str) -> String {
+        let variables = self.engines.env();
+        variables.into_iter().find(|(name, _)| *name == wanted).expect("it is set").1
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = fanfare();
+        command.args(args).envs(self.engines.env()).current_dir(self.folder.path());
+        command.env("FANFARE_LISTEN", "127.0.0.1:0").env("FANFARE_OPS_LISTEN", "127.0.0.1:0");
+        command
+    }
+
+    async fn execute(&self, sql: &str) {
+        let mut database = AsyncPgConnection::establish(&self.variable("FANFARE_DATABASE_URL")).await.unwrap();
+        database.batch_execute(sql).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn migrate_says_what_it_did_and_finds_it_done_the_next_time() {
+    let engines = Installation::new().await;
+    let first = run(&mut engines.command(&["migrate"])).succeeded();
+    for part in ["Postgres: ", "before: none", "Master key: ", "queues of 4 partitions", "Partitions: 4; they are fixed now"] {
+        assert!(first.contains(part), "{part} is not in:\n{first}");
+    }
+    let second = run(&mut engines.command(&["migrate"])).succeeded();
+    for part in ["already", "Partitions: 4; they were fixed before"] {
+        assert!(second.contains(part), "{part} is not in:\n{second}");
+    }
+    // What is fixed holds also where nothing is said of it, and another number is refused.
+    let unsaid = run(engines.command(&["migrate"]).env_remove("FANFARE_PARTITIONS")).succeeded();
+    assert!(unsaid.contains("Partitions: 4;"), "{unsaid}");
+    for command in ["migrate", "serve", "api", "gateway", "worker"] {
+        let refused = run(engines.command(&[command]).env("FANFARE_PARTITIONS", "8"));
+        refused.failed_saying(&["FANFARE_PARTITIONS) is 8", "made with 4", "Set it to 4"]);
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_was_not_migrated_is_refused_by_every_role_and_told_by_check() {
+    let engines = Installation::new().await;
+    for role in ["api", "gateway", "worker"] {
+        run(&mut engines.command(&[role])).failed_saying(&["no tables", "Run `fanfare migrate`"]);
+    }
+    let said = run(&mut engines.command(&["check"]));
+    let schema = said.stdout.lines().find(|line| line.starts_with("problem  schema")).expect("a line of the schema");
+    assert!(schema.contains("fanfare migrate"), "{schema}");
+    said.failed_saying(&["1 problem "]);
+}
+
+#[tokio::test]
+async fn tables_of_another_version_are_refused_if_they_are_older_and_used_if_they_are_newer() {
+    let engines = Installation::new().await;
+    run(&mut engines.command(&["migrate"])).succeeded();
+    let newest = "(select max(version) from __diesel_schema_migrations)";
+    engines.execute(&format!("delete from __diesel_schema_migrations where version = {newest}")).await;
+    for role in ["api", "gateway", "worker"] {
+        run(&mut engines.command(&[role])).failed_saying(&["tables are of version", "Run `fanfare migrate`"]);
+    }
+    engines.execute("insert into __diesel_schema_migrations (version) values ('9999')").await;
+    let said = run(&mut engines.command(&["check"])).succeeded();
+    assert!(said.contains("the tables are of version 9999"), "{said}");
+}
+
+#[tokio::test]
+async fn check_finds_everything_sound_once_it_is_migrated_and_names_what_is_not() {
+    let engines = Installation::new().await;
+    run(&mut engines.command(&["migrate"])).succeeded();
+    let sound = run(&mut engines.command(&["check"])).succeeded();
+    for name in ["database", "schema", "master key", "partitions", "queues", "redis"] {
+        assert!(sound.lines().any(|line| line.starts_with(&format!("ok       {name}: "))), "{name}:\n{sound}");
+    }
+    let other_key = run(engines.command(&["check"]).env("FANFARE_MASTER_KEY", "cd".repeat(32)));
+    assert!(other_key.stdout.contains("problem  master key: "), "{}", other_key.stdout);
+    let others = [
+        ("FANFARE_AMQP_URL", "amqp://guest:hush@127.0.0.1:9/x", "problem  queues: "),
+        ("FANFARE_REDIS_URL", "redis://:hush@127.0.0.1:9", "problem  redis: "),
+        ("FANFARE_DATABASE_URL", "postgres://user:hush@127.0.0.1:9/x", "problem  database: "),
+    ];
+    for (variable, url, finding) in others {
+        let said = run(engines.command(&["check"]).env(variable, url));
+        assert!(said.stdout.contains(finding) && said.stdout.contains(variable), "{}", said.stdout);
+        assert!(!said.stdout.contains("hush") && !said.stderr.contains("hush"), "{}{}", said.stdout, said.stderr);
+    }
+}
+
+#[tokio::test]
+async fn another_master_key_is_refused_by_every_role() {
+    let engines = Installation::new().await;
+    run(&mut engines.command(&["migrate"])).succeeded();
+    for command in ["migrate", "serve", "api", "gateway", "worker"] {
+        let said = run(engines.command(&[command]).env("FANFARE_MASTER_KEY", "cd".repeat(32)));
+        said.failed_saying(&["not the one that this database was made with", "FANFARE_MASTER_KEY"]);
+    }
+}
+
+#[actix_web::test]
+async fn serve_migrates_by_itself_delivers_and_shows_a_demo_again() {
+    let engines = Installation::new().await;
+    let variables = engines.engines.env();
+    let options = Options::default().arg("--demo");
+    let options = variables.iter().fold(options, |options, (name, value)| options.env(name, value));
+    let mut server = Server::start(options).await;
+    let tenant = Tenant::sign_up(&server).await;
+    let mut socket = tenant.join("ann").await;
+    socket.subscribe("chat:1").await;
+    tenant.publish("chat:1", json!("hello")).await;
+    assert_eq!(socket.messages(1).await[0]["data"], "hello");
+    assert!(server.terminate().await.success(), "{}", server.stderr());
+    assert!(!server.data_dir().join("fanfare.db").exists(), "messages are in Postgres");
+    server.restart().await;
+    assert_eq!(tenant.history("chat:1").await.len(), 1);
+    assert!(server.terminate().await.success(), "{}", server.stderr());
+    let printed = server.stdout();
+    assert_eq!(printed.matches("shown this once").count(), 1, "{printed}");
+    assert_eq!(printed.matches("Bearer fk_").count(), 2, "{printed}");
+}
+
+#[tokio::test]
+async fn a_queue_without_dead_letters_is_said_to_be_empty() {
+    let engines = Installation::new().await;
+    run(&mut engines.command(&["migrate"])).succeeded();
+    run(&mut engines.command(&["dead-letters", "list"])).succeeded();
+    run(&mut engines.command(&["dead-letters", "show", "none"])).failed_saying(&["`none`", "fanfare dead-letters list"]);
+    run(&mut engines.command(&["dead-letters", "replay", "none"])).failed_saying(&["`none`"]);
+    run(&mut engines.command(&["dead-letters", "replay", "--all"])).succeeded();
+}
