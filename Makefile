@@ -1,11 +1,13 @@
 # `make` alone lists what there is.
 
 PROFILE ?= release
+MINUTES ?= 60
+SEED ?= $(shell date +%s)
 CARGO_TARGET_DIR ?= target
 BUILT := $(CARGO_TARGET_DIR)/$(if $(filter dev test,$(PROFILE)),debug,$(PROFILE))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test docs
+.PHONY: help run test chaos docs
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "  make %-6s %s\n", $$1, $$2 }'
@@ -16,6 +18,9 @@ run: ## Build and serve with something to try; data in ./fanfare-data (PROFILE=d
 
 test: ## Install what the tests need, then check formatting, lints and every test
 	tests/run.sh
+
+chaos: ## Kill, stop and cut nodes and engines at random under traffic (MINUTES=60 SEED=…)
+	CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) tests/run.sh chaos
 
 docs: ## Make the OpenAPI document and the reference pages from the code again
 	cargo build --workspace --all-targets --locked

@@ -1,10 +1,18 @@
 #!/usr/bin/env bash
-# Everything that a change must pass: formatting, lints, unit tests, then the black-box tests against the real binary.
+# Everything that a change must pass: formatting, lints, unit tests, then the black-box tests against the real binary, on both sets of engines.
+# `tests/run.sh chaos` makes faults at random instead, for CHAOS_MINUTES, from CHAOS_SEED.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Debian packages that the tests use: a compiler for SQLite, a browser with a font, system call traces, a second database engine, a client for the README.
-PACKAGES=(chromium curl fonts-dejavu-core gcc libc6-dev postgresql strace)
+# Debian packages that the tests use: a compiler for SQLite, a browser with a font, system call traces, a client for the README, and the production engines.
+PACKAGES=(chromium curl fonts-dejavu-core gcc libc6-dev postgresql rabbitmq-server redis-server strace)
+
+# Those of them that are services, called as their packages.
+SERVICES=(postgresql rabbitmq-server redis-server)
+
+# What the black-box tests on production engines leave out: what starts no server by itself, is about the embedded engines or about one process
+# alone, or starts its own engines. Everything else runs on both.
+ONCE=(chaos:: cli:: cluster:: demo_page:: docs:: durability:: engines:: rfc6455:: stores:: tidy:: tracing::)
 
 install_packages() {
   local missing=() package
@@ -19,8 +27,21 @@ install_packages() {
   if ((EUID != 0)); then
     as_root=(sudo "${as_root[@]}")
   fi
+  # The packages start what they install. The tests start servers of their own, and none is to listen that nobody asked for: where there is an init
+  # that would obey, the units are masked for the time of the install, and what is new does not start with the machine either.
+  local units=() unit
+  if [[ -d /run/systemd/system ]]; then
+    for unit in "${SERVICES[@]}"; do
+      [[ " ${missing[*]} " == *" $unit "* ]] && units+=("$unit.service")
+    done
+  fi
+  ((${#units[@]} == 0)) || "${as_root[@]}" systemctl mask --runtime "${units[@]}"
   "${as_root[@]}" apt-get update
   "${as_root[@]}" apt-get install --yes --no-install-recommends "${missing[@]}"
+  if ((${#units[@]} != 0)); then
+    "${as_root[@]}" systemctl unmask --runtime "${units[@]}"
+    "${as_root[@]}" systemctl disable "${units[@]}"
+  fi
 }
 
 step() {
@@ -30,6 +51,11 @@ step() {
 }
 
 install_packages
+if [[ "${1:-}" == chaos ]]; then
+  step cargo build --workspace --all-targets --locked
+  step cargo test --package fanfare-tests --locked --test it -- --nocapture chaos::run
+  exit
+fi
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
 # The same targets as those of the tests, so that dependencies are built once; it leaves the binary that the black-box tests start.
@@ -37,3 +63,4 @@ step cargo build --workspace --all-targets --locked
 step cargo test --workspace --locked --doc
 step cargo test --workspace --locked --lib --bins
 step cargo test --workspace --locked --test it
+step env FANFARE_TEST_ENGINES=production cargo test --package fanfare-tests --locked --test it -- "${ONCE[@]/#/--skip=}"

@@ -121,8 +121,8 @@ fn show(letter: &DeadLetter) -> String {
 
 fn told(Replayed { replayed, stay }: Replayed) -> String {
     let stay = if stay == 0 { String::new() } else { format!("; {stay} stay, since nobody knows their partition") };
-    let verb = if replayed == 1 { "dead letter is" } else { "dead letters are" };
-    format!("{replayed} {verb} in their queues again{stay}\n")
+    let what = if replayed == 1 { "dead letter is in its queue" } else { "dead letters are in their queues" };
+    format!("{replayed} {what} again{stay}\n")
 }
 
 fn partition(letter: &DeadLetter) -> String {
@@ -149,6 +149,7 @@ fn failed(error: DeadLettersError) -> Problem {
         DeadLettersError::Unavailable(_) => {
             "Check that RabbitMQ runs, that `amqp_url` (FANFARE_AMQP_URL) is right, and that `fanfare migrate` was run."
         }
+        DeadLettersError::Busy => "Nothing was changed; run the command again.",
         DeadLettersError::NotTaken { .. } => "The queue is full or gone. Look at it, and replay again.",
     };
     Problem::new(error.to_string(), remedy)

@@ -2,7 +2,9 @@
 
 mod asyncapi;
 mod bad_input;
+mod chaos;
 mod cli;
+mod cluster;
 mod control_plane;
 mod credentials;
 mod demo_page;

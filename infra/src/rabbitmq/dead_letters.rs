@@ -187,8 +187,8 @@ pub async fn show(url: &str, id: &str) -> Result<Option<DeadLetter>, DeadLetters
     Ok(found)
 }
 
-/// Puts dead letters, of the oldest 65,535, back into their partitions' queues, each confirmed there before it is removed here. One that is set aside again comes
-/// back as a new one. Replayed twice after a crash, a message is stored once.
+/// Puts dead letters, of the oldest 65,535, back into their partitions' queues, each confirmed there before it is removed here. One that is
+/// set aside again comes back as a new one. Replayed twice after a crash, a message is stored once.
 pub async fn replay(url: &str, which: &Which) -> Result<Replayed, DeadLettersError> {
     let mut reader = Reader::open(url, usize::MAX).await?;
     within(reader.channel.confirm_select(ConfirmSelectOptions::default()))

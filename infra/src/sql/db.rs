@@ -80,7 +80,7 @@ pub(super) enum Conn {
 
 /// A connection to Postgres that goes back to its pool, unless the work on it was given up: then it is closed.
 pub(super) struct Pooled {
-    object: Option<Object<AsyncPgConnection>>,
+    object: Option<Box<Object<AsyncPgConnection>>>,
     given_up: Arc<AtomicBool>,
 }
 
@@ -88,20 +88,20 @@ impl Deref for Pooled {
     type Target = AsyncPgConnection;
 
     fn deref(&self) -> &AsyncPgConnection {
-        self.object.as_deref().expect("it is taken out only when this is dropped")
+        self.object.as_ref().expect("it is taken out only when this is dropped")
     }
 }
 
 impl DerefMut for Pooled {
     fn deref_mut(&mut self) -> &mut AsyncPgConnection {
-        self.object.as_deref_mut().expect("it is taken out only when this is dropped")
+        self.object.as_mut().expect("it is taken out only when this is dropped")
     }
 }
 
 impl Drop for Pooled {
     fn drop(&mut self) {
         if self.given_up.load(Ordering::Relaxed) {
-            drop(self.object.take().map(Object::take));
+            drop(self.object.take().map(|object| Object::take(*object)));
         }
     }
 }
@@ -189,7 +189,7 @@ impl Db {
     }
 
     async fn pooled(&self, pool: &Pool<AsyncPgConnection>) -> Result<Conn, StoreError> {
-        let object = Some(in_time(pool.get()).await?);
+        let object = Some(Box::new(in_time(pool.get()).await?));
         Ok(Conn::Postgres(Pooled { object, given_up: self.given_up.clone() }))
     }
 }

@@ -38,8 +38,8 @@ const SUBSCRIBERS: usize = 6;
 const CHANNELS: usize = 6;
 /// Everything must be delivered everywhere again this long after a fault is over.
 const RECOVERY: Duration = Duration::from_secs(60);
-/// Faults of a run that no length is given for.
-const FAULTS: usize = 18;
+/// Faults of a run that no length is given for: the whole deck.
+const FAULTS: usize = 24;
 /// The seed of a run that none is given for.
 const SEED: u64 = 20;
 

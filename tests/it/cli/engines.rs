@@ -10,6 +10,7 @@ use crate::harness::{
     engines::Engines,
     server::{Options, Server, fanfare},
     tenants::Tenant,
+    waiting::until,
 };
 
 /// A folder to run commands in, and what they are told of the engines.
@@ -20,7 +21,8 @@ struct Installation {
 
 impl Installation {
     async fn new() -> Self {
-        Self { engines: Engines::own().await, folder: tempfile::tempdir().unwrap() }
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        Self { engines: Engines::own().await, folder }
     }
 
     fn variable(&self, wanted: &str) -> String {
@@ -36,8 +38,9 @@ impl Installation {
     }
 
     async fn execute(&self, sql: &str) {
-        let mut database = AsyncPgConnection::establish(&self.variable("FANFARE_DATABASE_URL")).await.unwrap();
-        database.batch_execute(sql).await.unwrap();
+        let url = self.variable("FANFARE_DATABASE_URL");
+        let mut database = AsyncPgConnection::establish(&url).await.expect("the database answers");
+        database.batch_execute(sql).await.expect("the statement is good");
     }
 }
 
@@ -45,7 +48,9 @@ impl Installation {
 async fn migrate_says_what_it_did_and_finds_it_done_the_next_time() {
     let engines = Installation::new().await;
     let first = run(&mut engines.command(&["migrate"])).succeeded();
-    for part in ["Postgres: ", "before: none", "Master key: ", "queues of 4 partitions", "Partitions: 4; they are fixed now"] {
+    for part in
+        ["Postgres: ", "before: none", "Master key: ", "queues of 4 partitions", "Partitions: 4; they are fixed now"]
+    {
         assert!(first.contains(part), "{part} is not in:\n{first}");
     }
     let second = run(&mut engines.command(&["migrate"])).succeeded();
@@ -146,7 +151,43 @@ async fn a_queue_without_dead_letters_is_said_to_be_empty() {
     let engines = Installation::new().await;
     run(&mut engines.command(&["migrate"])).succeeded();
     run(&mut engines.command(&["dead-letters", "list"])).succeeded();
-    run(&mut engines.command(&["dead-letters", "show", "none"])).failed_saying(&["`none`", "fanfare dead-letters list"]);
+    run(&mut engines.command(&["dead-letters", "show", "none"]))
+        .failed_saying(&["`none`", "fanfare dead-letters list"]);
     run(&mut engines.command(&["dead-letters", "replay", "none"])).failed_saying(&["`none`"]);
     run(&mut engines.command(&["dead-letters", "replay", "--all"])).succeeded();
+}
+
+#[actix_web::test]
+async fn what_a_worker_set_aside_is_listed_shown_and_replayed() {
+    let engines = Installation::new().await;
+    let variables = engines.engines.env();
+    let options = variables.iter().fold(Options::default(), |options, (name, value)| options.env(name, value));
+    let server = Server::start(options).await;
+    let broker = lapin::Connection::connect(&engines.variable("FANFARE_AMQP_URL"), Default::default()).await.unwrap();
+    let channel = broker.create_channel().await.unwrap();
+    channel
+        .basic_publish("".into(), "fanfare.p.0".into(), Default::default(), b"no envelope", Default::default())
+        .await
+        .unwrap();
+    let listed = async |besides: &str| {
+        until("a dead letter", async || {
+            let said = run(&mut engines.command(&["dead-letters", "list"])).succeeded();
+            let id = said.split(' ').next().expect("a line has a first word").to_owned();
+            (id.starts_with("dead_") && id != besides).then_some((id, said))
+        })
+        .await
+    };
+    let (id, line) = listed("").await;
+    assert!(line.contains("partition 0") && line.contains("malformed"), "{line}");
+    let shown = run(&mut engines.command(&["dead-letters", "show", &id])).succeeded();
+    for part in [&format!("id         {id}\n"), "where      partition 0\n", "body       no envelope\n"] {
+        assert!(shown.contains(part), "{part} is not in:\n{shown}");
+    }
+    let replayed = run(&mut engines.command(&["dead-letters", "replay", &id])).succeeded();
+    assert_eq!(replayed, "1 dead letter is in its queue again\n");
+    let (again, _) = listed(&id).await;
+    run(&mut engines.command(&["dead-letters", "replay", &id])).failed_saying(&["there is no dead letter"]);
+    assert_ne!(again, id, "what can never be stored is set aside anew");
+    let tenant = Tenant::sign_up(&server).await;
+    assert_eq!(tenant.publish("chat:1", json!(1)).await, 1, "nothing stands in the others' way");
 }

@@ -45,8 +45,7 @@ pub struct Engine {
 /// Ends the program when its standard input closes, which happens even if the tests are killed. A word on it before keeps the folder.
 /// The program is a session of its own, so that a script's children end with it.
 const WATCH: &str = r#"
-setsid "$@" 2>&1 & program=$!
-echo "$program"
+setsid sh -c 'echo "$$"; exec "$@" 2>&1' sh "$@" & program=$!
 read -r word
 kill -CONT "-$program"
 kill "-$DIES_BY" "-$program"

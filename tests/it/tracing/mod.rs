@@ -3,6 +3,7 @@
 mod away;
 mod collector;
 mod logs;
+mod processes;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

@@ -40,6 +40,7 @@ pub struct SharedLimits {
 
 impl SharedLimits {
     /// The limits of this node, whose name no other node may have. Called inside a runtime.
+    #[expect(clippy::new_ret_no_self, reason = "callers want the port")]
     pub fn new(redis: Redis, node: &str) -> Arc<dyn AppLimits> {
         Arc::new(Self::start(redis, node))
     }
@@ -167,7 +168,7 @@ impl Node {
     }
 }
 
-/// Tells Redis, for ever, what this node takes and holds, and forgets apps that are idle.
+/// Forgets apps that are idle and tells Redis what this node takes and holds, for ever.
 async fn rounds(node: Arc<Node>) {
     let mut ticks = tokio::time::interval(REPORT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -175,6 +176,7 @@ async fn rounds(node: Arc<Node>) {
     loop {
         ticks.tick().await;
         let now = Instant::now();
+        node.lock().apps.retain(|_, app| !app.is_idle(now));
         let is_time_for_all = told_at.is_none_or(|at| now.duration_since(at) >= PLACES_TOLD_EVERY);
         if is_time_for_all {
             told_at = Some(now);
@@ -183,7 +185,6 @@ async fn rounds(node: Arc<Node>) {
         }
         node.tell_rates(now);
         node.tell_places(is_time_for_all, now);
-        node.lock().apps.retain(|_, app| !app.is_idle(now));
     }
 }
 
