@@ -98,6 +98,7 @@ pub trait MessageLog: Send + Sync {
         limit: u32,
         visible: Visible,
     ) -> Result<Option<HistoryPage>, StoreError>;
-    /// Removes at most `limit` messages that nobody can need any more; how many there were.
+    /// Removes what nobody can need any more: at most `limit` rows, and, where messages lie in partitions by lifetime, whole partitions; how many
+    /// rows and partitions there were.
     async fn sweep(&self, now: Timestamp, limit: u32) -> Result<usize, StoreError>;
 }

@@ -39,7 +39,7 @@ impl Target {
     pub fn read(url: &str) -> Result<Self, StoreError> {
         // The driver knows three modes; this one is what `require` means here.
         let url = url.replace("sslmode=verify-full", "sslmode=require");
-        let mut config: Config = url.parse().map_err(StoreError::unavailable)?;
+        let mut config: Config = url.parse().map_err(|wrong| StoreError::unavailable(told(&wrong)))?;
         if config.get_application_name().is_none() {
             config.application_name("fanfare");
         }

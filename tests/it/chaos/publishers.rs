@@ -84,7 +84,8 @@ async fn over_rest(stage: &Stage, url: &str, channel: &str, ack: &str, body: &Va
     let Ok(text) = response.text().await else { return Tried::Again };
     match status.as_u16() {
         200..300 => answer(&serde_json::from_str(&text).unwrap_or_default()),
-        503 => Tried::Again,
+        // 408: the node was stopped while the request arrived, and knows nothing of it.
+        408 | 503 => Tried::Again,
         _ => Tried::Wrong(format!("a publish of {body} was answered {status}: {text}")),
     }
 }

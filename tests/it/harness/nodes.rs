@@ -10,6 +10,9 @@ use super::{
     rabbitmq::{self, Vhost},
     redis::{self, Redis},
     server::{Options, Server, fanfare},
+    sockets::Socket,
+    tenants::Tenant,
+    tokens::every_right,
 };
 
 /// Engines of an installation that its nodes are started on.
@@ -245,9 +248,21 @@ impl Fleet {
         Self { apis, gateways, workers, production }
     }
 
-    /// Every node.
-    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.apis.iter().chain(&self.gateways).chain(&self.workers)
+    /// Every link to one engine, of all nodes.
+    pub fn links(&self, engine: fn(&Links) -> &Proxy) -> Vec<&Proxy> {
+        let nodes = self.apis.iter().chain(&self.gateways).chain(&self.workers);
+        nodes.map(|node| engine(&node.links)).collect()
+    }
+
+    /// Whoever signs up at the first API node.
+    pub async fn tenant(&self) -> Tenant {
+        Tenant::sign_up(&self.apis[0]).await
+    }
+
+    /// A connected socket of `client` at one of the gateways, with every right.
+    pub async fn join(&self, tenant: &Tenant, gateway: usize, client: &str) -> Socket {
+        let token = tenant.short_token(client, every_right(), 3_600.0);
+        Socket::connect(self.gateways[gateway].url(), &token).await
     }
 }
 

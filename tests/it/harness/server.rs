@@ -237,6 +237,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Shown with the failed test: what the process said last.
+            let log = self.stderr();
+            let lines: Vec<_> = log.lines().collect();
+            println!("{:?} on {}:\n{}", self.options.role, self.url, lines[lines.len().saturating_sub(60)..].join("\n"));
+        }
         if let Some(mut child) = self.child.take() {
             // Both fail only if the process is gone already, which is what is wanted.
             let _ = child.kill();

@@ -1,8 +1,14 @@
 //! What publishers see.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
-use fanfare_domain::publishing::{Intake, IntakeError};
+use fanfare_domain::{
+    partitions::partition_of,
+    publishing::{Intake, IntakeError},
+};
 use fanfare_infra::rabbitmq::queue_name;
 use fanfare_protocol::{Epoch, Serial, requests::Ack};
 use futures::future::join_all;
@@ -34,10 +40,12 @@ async fn a_request_is_spread_over_the_partitions_and_answered_in_its_own_order()
     let sent: Vec<_> =
         (0..40).map(|number| message(&app, &format!("c:{}", number % 10), &number.to_string())).collect();
     let ids: Vec<_> = sent.iter().map(|accepted| accepted.message.id.clone()).collect();
+    let partitions: BTreeSet<_> =
+        sent.iter().map(|accepted| partition_of(&app.id, &accepted.channel, super::PARTITIONS)).collect();
     let rabbit = ground.rabbit.clone();
     let waiting = tokio::spawn(async move { rabbit.submit(sent, Ack::Persisted).await });
     let mut taken = 0;
-    for partition in 0..super::PARTITIONS {
+    for partition in partitions {
         let queue = open(&ground.rabbit, partition).await;
         let mut batch = queue.next().await.unwrap();
         let numbers: Vec<_> = batch.messages().iter().map(number).collect();
