@@ -12,7 +12,7 @@ SERVICES=(postgresql rabbitmq-server redis-server)
 
 # What the black-box tests on production engines leave out: what starts no server by itself, is about the embedded engines or about one process
 # alone, or starts its own engines. Everything else runs on both.
-ONCE=(chaos:: cli:: cluster:: demo_page:: docs:: durability:: engines:: rfc6455:: stores:: tidy:: tracing::)
+ONCE=(chaos:: cli:: cluster:: demo_page:: docs:: durability:: engines:: operations::a_server_that_cannot_store rfc6455:: stores:: tidy:: tracing::)
 
 install_packages() {
   local missing=() package

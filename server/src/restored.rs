@@ -3,8 +3,8 @@
 use fanfare_domain::StoreError;
 
 use crate::{
-    compose::{embedded, postgres},
-    config::Config,
+    compose::{embedded, postgres, production},
+    config::{Config, engines::Engines},
     output,
     problem::Problem,
 };
@@ -15,7 +15,9 @@ pub async fn run(config: &Config) -> Result<(), Problem> {
         Some(engines) => {
             let store = postgres::connect(config, engines).await?;
             postgres::require_migrated(&store, config).await?;
-            store.begin_epochs().await.map_err(|error| postgres::unusable(&error))?
+            let apps = store.begin_epochs().await.map_err(|error| postgres::unusable(&error))?;
+            forget_channels(engines).await?;
+            apps
         }
         None => {
             let (data_dir, store) = embedded::open(config).await?;
@@ -25,4 +27,15 @@ pub async fn run(config: &Config) -> Result<(), Problem> {
     };
     let what = if apps == 1 { "1 app has" } else { &format!("{apps} apps have") };
     output::print(&format!("{what} a new epoch: who resumes is told what it will not see\n")).map(drop)
+}
+
+/// What Redis still knows of channels is of the state before.
+async fn forget_channels(engines: &Engines) -> Result<(), Problem> {
+    let forgotten = production::redis(engines)?.forget_channels().await;
+    forgotten.map(drop).map_err(|error| {
+        Problem::new(
+            format!("every app has a new epoch, but what Redis keeps of channels could not be removed: {error}"),
+            "Make Redis reachable and run `fanfare restored` again, before the workers start.",
+        )
+    })
 }

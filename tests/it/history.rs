@@ -63,6 +63,7 @@ async fn a_page_ends_at_a_mebibyte_and_the_pages_together_are_everything() {
     let data = "x".repeat(60_000);
     let messages: Vec<_> = (0..30).map(|_| json!({"channel": "big", "data": data})).collect();
     tenant.data(Method::POST, "/v1/messages", json!({"messages": messages})).await.expect(StatusCode::OK);
+    tenant.reaches("big", 30).await;
     let page = tenant.data(Method::GET, "/v1/channels/big/messages?after=0&limit=1000", Value::Null).await;
     assert!(page.text.len() < 1_200_000, "{} bytes", page.text.len());
     let page = page.expect(StatusCode::OK);

@@ -84,6 +84,7 @@ async fn a_batch_has_a_most_size() {
     let refused = tenant.data(Method::POST, "/v1/messages", batch(1_001)).await;
     refused.expect_problem(413, "body_too_large");
     tenant.data(Method::POST, "/v1/messages", batch(1_000)).await.expect(StatusCode::OK);
+    tenant.reaches("a", 1_000).await;
     assert_eq!(tenant.history("a").await.len(), 1_000, "nothing of the refused batch was taken");
 }
 

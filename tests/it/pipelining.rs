@@ -75,6 +75,9 @@ async fn many_channels_with_long_pasts_come_whole_through_one_socket() {
         let answer = tenant.data(Method::POST, "/v1/messages", json!({"messages": items})).await.expect(StatusCode::OK);
         assert!(answer["results"].as_array().expect("results").iter().all(|result| result["message"].is_string()));
     }
+    for channel in 0..10 {
+        tenant.reaches(&format!("past:{channel}"), 150).await;
+    }
     let mut socket = tenant.join("ann").await;
     let epoch = socket.ask(json!({"op": "history", "channel": "past:0", "limit": 1})).await["epoch"].clone();
     let ids = {

@@ -61,11 +61,11 @@ async fn channel_names_are_held_to_their_alphabet_and_length() {
     let mut socket = tenant.join("ann").await;
     let longest = "c".repeat(200);
     for good in ["A-z_0=@,.;:9", longest.as_str(), ":", "a:"] {
-        post(&tenant, good, &json!({"data": 1})).await.expect(StatusCode::ACCEPTED);
+        tenant.publish(good, json!(1)).await;
         assert_eq!(socket.subscribe(good).await["serial"], 1, "{good}");
     }
     // A name may come percent-encoded, in part or whole.
-    post(&tenant, "%63%3A1", &json!({"data": 1})).await.expect(StatusCode::ACCEPTED);
+    tenant.publish("%63%3A1", json!(1)).await;
     assert_eq!(socket.subscribe("c:1").await["serial"], 1);
     let too_long = "c".repeat(201);
     for (bad, encoded) in [("#x", "%23x"), ("a b", "a%20b"), ("a/b", "a%2Fb"), ("é", "%C3%A9"), (&too_long, &too_long)]
@@ -99,6 +99,8 @@ async fn a_rule_bounds_the_size_of_messages_as_they_are_kept() {
     let larger = largest + "x";
     post(&tenant, "large", &json!({"data": larger})).await.expect_problem(413, "message_too_large");
     assert_eq!(socket.refused(send("large", json!(larger))).await, "message_too_large");
+    tenant.reaches("small:1", 3).await;
+    tenant.reaches("large", 1).await;
     assert_eq!((tenant.history("small:1").await.len(), tenant.history("large").await.len()), (3, 1));
 }
 

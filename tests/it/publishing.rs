@@ -66,6 +66,7 @@ async fn a_client_publishes_over_rest_within_its_rights() {
     send("other", json!({"data": 3})).await.expect_problem(403, "forbidden");
     let read = tenant.request(Method::GET, "/v1/channels/room/messages").bearer_auth(&token);
     Answer::of(read).await.expect_problem(403, "forbidden");
+    tenant.reaches("room", 2).await;
     let history = tenant.history("room").await;
     assert_eq!(history.iter().map(|item| &item["client"]).collect::<Vec<_>>(), ["ann", "ann"]);
 }
@@ -232,6 +233,7 @@ async fn only_an_api_key_publishes_on_a_clients_behalf() {
     let (_server, tenant) = start().await;
     let body = json!({"data": 1, "client": "carl"});
     post(&tenant, "room/messages", body.clone()).await.expect(StatusCode::ACCEPTED);
+    tenant.reaches("room", 1).await;
     assert_eq!(tenant.history("room").await[0]["client"], "carl");
     let anonymous = tenant.sign(&json!({
         "iat": crate::harness::tokens::now_s(), "exp": crate::harness::tokens::now_s() + 60.0, "cap": {"*": ["publish"]}

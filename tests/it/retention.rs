@@ -79,6 +79,7 @@ async fn what_goes_past_retention_while_a_slow_resume_is_under_way_is_told_as_a_
         let messages: Vec<_> = (0..30).map(|_| json!({"channel": "chat:1", "data": data})).collect();
         tenant.data(Method::POST, "/v1/messages", json!({"messages": messages})).await.expect(StatusCode::OK);
     }
+    tenant.reaches("chat:1", MESSAGES).await;
     let token = tenant.full_token("ann").await;
     let mut socket = Socket::open_narrow(&tenant.url).await;
     socket.ask(json!({"op": "connect", "token": token})).await;

@@ -184,6 +184,7 @@ async fn a_long_backlog_streams_in_order_while_publishing_goes_on() {
         let messages: Vec<_> = (0..1_000).map(|_| json!({"channel": "long", "data": text})).collect();
         tenant.data(Method::POST, "/v1/messages", json!({"messages": messages})).await.expect(StatusCode::OK);
     }
+    tenant.reaches("long", BACKLOG).await;
     let (epoch, _) = head(&tenant, "long").await;
     let mut socket = tenant.join("ann").await;
     let publishing = async {

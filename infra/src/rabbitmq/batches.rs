@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tracing::warn;
 
 use super::{
+    connections::within,
     dead_letters::{self, Cause},
     publishing::Publishing,
     taking::Taking,
@@ -90,7 +91,7 @@ impl Batch for RabbitBatch {
     fn fail(self: Box<Self>) {}
 
     async fn ack(mut self: Box<Self>) {
-        match self.last.ack(BasicAckOptions { multiple: true }).await {
+        match within(self.last.ack(BasicAckOptions { multiple: true })).await {
             Ok(true) => {}
             // They are handed out again, and found to be stored already.
             lost => {

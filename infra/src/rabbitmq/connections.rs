@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
+use lapin::{Channel, Connection, ConnectionProperties, uri::AMQPUri};
 use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
@@ -13,6 +13,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 const HEARTBEAT_S: u16 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether a connection is still there.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// How long one request to the broker may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -33,6 +36,14 @@ pub(super) async fn within<T>(request: impl Future<Output = lapin::Result<T>>) -
     match timeout(PATIENCE, request).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err(format!("it did not answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+/// Returns once the channel or its connection is gone. The library tells those who wait on either, but for some that began to wait in the
+/// very moment.
+pub(super) async fn lost(connection: &Connection, channel: &Channel) {
+    while connection.status().connected() && channel.status().connected() {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -120,7 +120,7 @@ impl Consuming {
         let options = BasicConsumeOptions::default();
         let consumer = within(channel.basic_consume(name.as_str().into(), "".into(), options, nothing)).await;
         let consumer = consumer.map_err(away)?;
-        let taking = Arc::new(Taking::new(partition, channel));
+        let taking = Arc::new(Taking::new(partition, connection, channel));
         let queue = RabbitQueue::new(taking, self.publishing.clone(), consumer);
         if declared.message_count() > 0 {
             queue.look_ahead(FIRST_MESSAGE).await?;

@@ -14,6 +14,7 @@ use tracing::{error, warn};
 
 use super::{
     batches::{RabbitBatch, ReplyTo},
+    connections::within,
     consuming::PREFETCH,
     dead_letters::{self, Cause},
     publishing::Publishing,
@@ -138,7 +139,7 @@ impl Queue for RabbitQueue {
         loop {
             let next = tokio::select! {
                 biased;
-                () = self.taking.ended() => return None,
+                () = self.taking.ended() => break,
                 next = reader.peek() => next,
             };
             let alone = match next {
@@ -160,7 +161,9 @@ impl Queue for RabbitQueue {
             };
             reader.ahead = None;
             // If this is lost, it comes again.
-            let _ = alone.ack(BasicAckOptions::default()).await;
+            if within(alone.ack(BasicAckOptions::default())).await.is_err() {
+                break;
+            }
         }
         drop(reader);
         self.close().await;

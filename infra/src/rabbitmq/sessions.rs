@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::{
     RabbitConfig,
     answers::Answers,
-    connections::{Pauses, connect, within},
+    connections::{Pauses, connect, lost, within},
     publishing::{Live, Order, Publishing, Verdict},
     topology,
 };
@@ -66,7 +66,7 @@ type Settled = (Sent, lapin::Result<Confirmation>);
 
 struct Session {
     /// Closed when the session is dropped.
-    _connection: Connection,
+    connection: Connection,
     channel: Channel,
     replies: Consumer,
     orders: mpsc::UnboundedReceiver<Order>,
@@ -90,7 +90,7 @@ impl Session {
         let answers = Arc::new(Answers::default());
         let live = Live { orders: sender, replies: queue, answers: answers.clone() };
         let on_the_way = FuturesUnordered::new();
-        Ok((Self { _connection: connection, channel, replies, orders, answers, on_the_way, sent: 0 }, live))
+        Ok((Self { connection, channel, replies, orders, answers, on_the_way, sent: 0 }, live))
     }
 
     /// Publishes and hears answers until the connection is lost; why it was.
@@ -108,8 +108,13 @@ impl Session {
                     Some(Err(error)) => break error.to_string(),
                     None => break "the reply queue is gone".to_owned(),
                 },
+                () = lost(&self.connection, &self.channel) => break "the connection is gone".to_owned(),
                 order = self.orders.recv() => match order {
-                    Some(order) => self.publish(order).await,
+                    Some(order) => {
+                        if let Err(reason) = self.publish(order).await {
+                            break reason;
+                        }
+                    }
                     None => break "nobody publishes any more".to_owned(),
                 },
             }
@@ -133,7 +138,7 @@ impl Session {
     }
 
     /// Puts a message on the way. Polled once here, in order: that is when it takes its number and its place among the frames.
-    async fn publish(&mut self, mut order: Order) {
+    async fn publish(&mut self, mut order: Order) -> Result<(), String> {
         self.sent += 1;
         let id = self.sent.to_string();
         let properties = order.properties(ShortString::from(id.as_str()));
@@ -152,9 +157,12 @@ impl Session {
         .boxed();
         match poll!(&mut publishing) {
             // It never reached the frames; the connection's loss is heard in a moment.
-            std::task::Poll::Ready((sent, _)) => sent.tell(Verdict::Unsent),
+            std::task::Poll::Ready((sent, Err(_))) => sent.tell(Verdict::Unsent),
+            // The broker was faster than this thread.
+            std::task::Poll::Ready(settled) => return self.settle(settled).await,
             std::task::Poll::Pending => self.on_the_way.push(publishing),
         }
+        Ok(())
     }
 
     /// Tells the verdicts. The library attaches a returned message to whichever confirm comes next, not always to its own; so all that are

@@ -1,28 +1,29 @@
 //! Taking from a partition's queue, from its channel's opening to its close.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fanfare_domain::partitions::Partition;
-use lapin::Channel;
+use lapin::{Channel, Connection};
 use tokio::sync::{OnceCell, watch};
 use tracing::debug;
 
-use super::connections::within;
+use super::connections::{lost, within};
 
 /// The channel of one consumer. It is closed once it is ended and nothing of it is in hand; whatever is not acked then goes back to the
 /// queue, all at once and in order. The consumer is not cancelled before: nobody else may begin while something of it is out.
 pub(super) struct Taking {
     pub partition: Partition,
     pub channel: Channel,
+    connection: Arc<Connection>,
     ended: watch::Sender<bool>,
     in_hand: Mutex<usize>,
     closed: OnceCell<()>,
 }
 
 impl Taking {
-    pub fn new(partition: Partition, channel: Channel) -> Self {
+    pub fn new(partition: Partition, connection: Arc<Connection>, channel: Channel) -> Self {
         let ended = watch::Sender::new(false);
-        Self { partition, channel, ended, in_hand: Mutex::default(), closed: OnceCell::new() }
+        Self { partition, channel, connection, ended, in_hand: Mutex::default(), closed: OnceCell::new() }
     }
 
     /// Whether messages come now.
@@ -30,10 +31,14 @@ impl Taking {
         !*self.ended.borrow() && self.channel.status().connected()
     }
 
-    /// Returns once nothing more is to be handed out.
+    /// Returns once nothing more is to be handed out, or nothing more can come.
     pub async fn ended(&self) {
-        // The sender lives as long as this does.
-        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+        let mut ended = self.ended.subscribe();
+        tokio::select! {
+            // The sender lives as long as this does.
+            _ = ended.wait_for(|ended| *ended) => {}
+            () = lost(&self.connection, &self.channel) => {}
+        }
     }
 
     /// Hands out no more.

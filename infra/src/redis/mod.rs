@@ -20,6 +20,7 @@ use urls::{Node, Target};
 mod bus;
 mod finding;
 mod fingerprints;
+mod forgetting;
 mod heads;
 mod keys;
 mod layouts;

@@ -69,6 +69,7 @@ async fn numbers_are_taken_as_they_are_written() {
         let body = format!("{{\"data\":{number}}}");
         assert_eq!(Answer::of(with_body(publish(&tenant), body)).await.status, 202, "{number}");
     }
+    tenant.reaches("a", 5).await;
     let path = "/v1/channels/a/messages?after=0";
     let history = Answer::of(tenant.request(Method::GET, path).bearer_auth(tenant.credential())).await;
     assert!(history.text.contains("\"data\":123456789012345678901234567890"), "{}", history.text);

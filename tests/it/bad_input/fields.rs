@@ -199,5 +199,6 @@ async fn a_wrong_item_of_a_batch_is_refused_alone_and_a_wrong_batch_whole() {
     let expected =
         [Value::Null, json!("bad_channel"), bad.clone(), bad.clone(), bad, json!("message_too_large"), Value::Null];
     assert_eq!((answer.status, codes), (200, expected.to_vec()));
+    tenant.reaches("a", 2).await;
     assert_eq!(tenant.history("a").await.len(), 2);
 }

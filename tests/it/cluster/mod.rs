@@ -19,6 +19,7 @@ mod postgres;
 mod rabbitmq;
 mod readiness;
 mod redis;
+mod restored;
 mod spread;
 mod workers;
 

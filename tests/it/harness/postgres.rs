@@ -65,11 +65,6 @@ impl Private {
         self.server.tcp_url("postgres")
     }
 
-    /// The port that it listens on.
-    pub fn port(&self) -> u16 {
-        self.server.port
-    }
-
     /// The process.
     pub fn engine(&mut self) -> &mut Engine {
         &mut self.server.engine

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{
     server::{Options, Server},
     sockets::Socket,
+    waiting::until,
 };
 
 /// An answer over HTTP, read whole.
@@ -147,6 +148,16 @@ impl Tenant {
         let path = format!("/v1/channels/{channel}/messages?ack=persisted");
         let answer = self.data(Method::POST, &path, json!({"data": data})).await.expect(StatusCode::CREATED);
         answer["serial"].as_u64().expect("a persisted message has a serial")
+    }
+
+    /// Waits until a channel's history reaches a serial: what is only accepted may not be there yet.
+    pub async fn reaches(&self, channel: &str, serial: u64) {
+        let path = format!("/v1/channels/{channel}/messages?limit=1");
+        until("the channel reaches the serial", async || {
+            let newest = self.data(Method::GET, &path, Value::Null).await.expect(StatusCode::OK);
+            (newest["items"][0]["serial"].as_u64() >= Some(serial)).then_some(())
+        })
+        .await;
     }
 
     /// The whole history of a channel, ascending.

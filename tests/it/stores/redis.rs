@@ -10,6 +10,7 @@ use super::bus::Sides;
 mod away;
 mod cluster;
 mod fingerprints;
+mod forgetting;
 mod heads;
 mod interruptions;
 mod sentinel;
