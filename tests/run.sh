@@ -44,6 +44,26 @@ install_packages() {
   fi
 }
 
+# The build before this one, for the test of a rolling upgrade: `tests/previous` names its commit. Dependencies are those of this build for
+# the most part, so that little is compiled twice.
+build_previous() {
+  local commit target=${CARGO_TARGET_DIR:-target} source
+  commit=$(<tests/previous)
+  if [[ -e $target/previous-$commit ]]; then
+    return
+  fi
+  if ! git cat-file -e "$commit^{commit}"; then
+    echo "The commit $commit is not in this clone (a shallow one?): the rolling upgrade is from this build to itself"
+    return
+  fi
+  source=$(mktemp --directory)
+  git archive "$commit" | tar --extract --directory "$source"
+  cargo build --manifest-path "$source/Cargo.toml" --target-dir "$target" --locked --package fanfare
+  cp "$target/debug/fanfare" "$target/debug/fanfare-previous"
+  touch "$target/previous-$commit"
+  rm --recursive "$source"
+}
+
 step() {
   echo
   echo "== $*"
@@ -58,6 +78,7 @@ if [[ "${1:-}" == chaos ]]; then
 fi
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
+step build_previous
 # The same targets as those of the tests, so that dependencies are built once; it leaves the binary that the black-box tests start.
 step cargo build --workspace --all-targets --locked
 step cargo test --workspace --locked --doc

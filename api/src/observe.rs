@@ -75,8 +75,7 @@ pub async fn observe(
     // For who refuses without us.
     request.headers_mut().insert(X_REQUEST_ID, id.to_header());
     let method = request.method().clone();
-    let span =
-        info_span!("request", request.id = %id, http.method = %method, http.route = Empty, trace.id = Empty);
+    let span = info_span!("request", request.id = %id, http.method = %method, http.route = Empty, trace.id = Empty);
     if let Some(trace) = trace(request.headers()) {
         span.record("trace.id", trace.trace_id());
     }

@@ -142,7 +142,8 @@ async fn the_log_at_trace_level_holds_no_secret_and_no_payload() {
             secrets.add("the master key", engines::MASTER_KEY);
         }
         // With production engines there is no data folder.
-        for entry in fs::read_dir(server.data_dir()).into_iter().flatten().map(|entry| entry.expect("an entry").path()) {
+        for entry in fs::read_dir(server.data_dir()).into_iter().flatten().map(|entry| entry.expect("an entry").path())
+        {
             let text = fs::read(&entry).unwrap_or_default();
             if (32..=80).contains(&text.len()) {
                 secrets.add("the master key", String::from_utf8_lossy(&text).trim());

@@ -4,7 +4,7 @@
 mod checker;
 mod faults;
 mod figures;
-mod links;
+pub(crate) mod links;
 mod publishers;
 mod run;
 mod stage;

@@ -29,7 +29,7 @@ enum Tried {
     Wrong(String),
 }
 
-/// Publishes from the begin of the run to its end; even numbers over REST, every third one by socket.
+/// Publishes from the begin of the run to its end: every third publisher by socket, the others over REST.
 pub async fn publish(stage: Arc<Stage>, number: usize) -> Caller {
     let mut caller = Caller { name: format!("publisher {number}"), publishes: Vec::new() };
     let mut socket = None;

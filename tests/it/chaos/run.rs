@@ -54,7 +54,8 @@ struct Plan {
 impl Plan {
     /// `CHAOS_MINUTES` and `CHAOS_SEED`; without minutes, as many faults as fit into a few minutes.
     fn from_env() -> Self {
-        let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is a number")));
+        let number =
+            |name| env::var(name).ok().map(|text| text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is a number")));
         let minutes = number("CHAOS_MINUTES");
         let until = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
         let away = Duration::from_secs(if until.is_some() { 10 } else { 7 });
@@ -77,7 +78,8 @@ async fn whatever_ends_dies_stops_or_is_cut_everything_accepted_arrives_once_and
     let stage = stage(&fleet).await;
     let targets = Targets::new(fleet, plan.away);
     let subscribers = begin_subscribers(&stage).await;
-    let publishers: Vec<_> = (0..PUBLISHERS).map(|n| tokio::spawn(publishers::publish(Arc::clone(&stage), n))).collect();
+    let publishers: Vec<_> =
+        (0..PUBLISHERS).map(|n| tokio::spawn(publishers::publish(Arc::clone(&stage), n))).collect();
     let outcome = tokio::select! {
         outcome = go(&plan, &stage, &targets, publishers, subscribers) => outcome,
         complaint = stage.complained() => Err(complaint),

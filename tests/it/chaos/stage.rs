@@ -53,7 +53,13 @@ pub struct Stage {
 
 impl Stage {
     /// Before anything happens, with so many subscribers to come.
-    pub fn new(tenant: Tenant, token: String, nodes: [Vec<String>; 2], channels: Vec<String>, subscribers: usize) -> Self {
+    pub fn new(
+        tenant: Tenant,
+        token: String,
+        nodes: [Vec<String>; 2],
+        channels: Vec<String>,
+        subscribers: usize,
+    ) -> Self {
         let unseen = || channels.iter().map(|_| AtomicU64::new(0)).collect();
         let seen = (0..subscribers).map(|_| unseen()).collect();
         let [apis, gateways] = nodes;

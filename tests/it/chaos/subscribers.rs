@@ -116,6 +116,8 @@ impl Subscriber {
     }
 
     fn has_all(&self, heads: &HashMap<String, u64>) -> bool {
-        self.places.iter().all(|(channel, at)| heads.get(channel).is_none_or(|head| self.delivered[*at].len() as u64 >= *head))
+        self.places
+            .iter()
+            .all(|(channel, at)| heads.get(channel).is_none_or(|head| self.delivered[*at].len() as u64 >= *head))
     }
 }

@@ -116,7 +116,11 @@ impl Targets {
 
     async fn strike_link(&self, fault: Fault) {
         let link = self.link(fault);
-        if fault.kind == Kind::Cut { link.cut() } else { link.stall() }
+        if fault.kind == Kind::Cut {
+            link.cut()
+        } else {
+            link.stall()
+        }
         pass(self.away).await;
         link.restore();
     }

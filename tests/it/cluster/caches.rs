@@ -22,8 +22,10 @@ async fn a_key_that_is_revoked_at_one_node_ends_its_sockets_and_requests_at_the_
     for socket in &mut sockets {
         assert!(matches!(socket.closed().await.1, Received::Close(4000..4100, _)));
     }
-    until("the other API node refuses it", async || (post(&elsewhere, "chat", json!(2)).await.status == 401).then_some(()))
-        .await;
+    until("the other API node refuses it", async || {
+        (post(&elsewhere, "chat", json!(2)).await.status == 401).then_some(())
+    })
+    .await;
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     stays.subscribe("chat").await;
 }

@@ -15,7 +15,8 @@ const PACE: Duration = Duration::from_millis(200);
 /// Two nodes of each role whose tenants live under these limits.
 async fn with_plan(limits: &str) -> Fleet {
     let config = format!("[plans.small]\n{limits}\n");
-    let options = |options: crate::harness::server::Options| options.config(&config).env("FANFARE_PLAN_DEFAULT", "small");
+    let options =
+        |options: crate::harness::server::Options| options.config(&config).env("FANFARE_PLAN_DEFAULT", "small");
     Fleet::start(Production::start(PARTITIONS).await, options).await
 }
 

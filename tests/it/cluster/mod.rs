@@ -20,6 +20,7 @@ mod rabbitmq;
 mod readiness;
 mod redis;
 mod restored;
+mod rolling;
 mod spread;
 mod workers;
 

@@ -12,7 +12,11 @@ async fn a_gateway_that_hears_nothing_while_publishing_works_is_unready_within_f
     let tenant = fleet.tenant().await;
     for stalled in [false, true] {
         let (link, begun) = (fleet.gateways[0].links.redis(), Instant::now());
-        if stalled { link.stall() } else { link.cut() }
+        if stalled {
+            link.stall()
+        } else {
+            link.cut()
+        }
         let report = until_ready(&fleet.gateways[0], false).await;
         assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
         assert_eq!(report["checks"]["bus"]["ok"], false, "{report}");
@@ -48,7 +52,8 @@ async fn each_role_is_unready_without_what_it_needs_and_only_then() {
     api.links.redis().cut();
     let named = until("both are named", async || {
         let report = until_ready(api, true).await;
-        let is_away = |check: &str| report["checks"][check]["ok"] == false && report["checks"][check]["optional"] == true;
+        let is_away =
+            |check: &str| report["checks"][check]["ok"] == false && report["checks"][check]["optional"] == true;
         (is_away("database") && is_away("bus")).then_some(report)
     })
     .await;

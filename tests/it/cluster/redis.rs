@@ -55,7 +55,11 @@ async fn a_gateway_that_was_cut_off_from_the_bus_fills_the_gap_before_it_deliver
     }
     for (round, stalled) in [(0, false), (1, true)] {
         let link = fleet.gateways[0].links.redis();
-        if stalled { link.stall() } else { link.cut() }
+        if stalled {
+            link.stall()
+        } else {
+            link.cut()
+        }
         let first = round * 20 + 1;
         publish_numbers(&fleet, &tenant, "chat", first..=first + 9).await;
         receive_numbers(&mut other, first..=first + 9).await;

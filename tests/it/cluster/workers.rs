@@ -45,7 +45,8 @@ async fn taken_over(limit: Duration, happen: impl AsyncFnOnce(&mut Server), afte
 
 #[tokio::test]
 async fn a_worker_that_is_killed_is_replaced_once_its_lease_is_over() {
-    taken_over(Duration::from_secs(10), async |worker| worker.kill9().await, async |worker| worker.restart().await).await;
+    taken_over(Duration::from_secs(10), async |worker| worker.kill9().await, async |worker| worker.restart().await)
+        .await;
 }
 
 #[tokio::test]

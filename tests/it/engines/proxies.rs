@@ -38,8 +38,7 @@ async fn a_cut_closes_what_is_open_and_refuses_what_is_new() {
     assert_eq!(asked(&mut stream).await, None);
     until("refused", async || TcpStream::connect(("127.0.0.1", proxy.port())).await.err()).await;
     proxy.restore();
-    let mut stream =
-        until("restored", async || TcpStream::connect(("127.0.0.1", proxy.port())).await.ok()).await;
+    let mut stream = until("restored", async || TcpStream::connect(("127.0.0.1", proxy.port())).await.ok()).await;
     assert_eq!(asked(&mut stream).await, Some(7));
 }
 

@@ -10,7 +10,11 @@ async fn a_server_that_is_killed_forgets_everything() {
     server.engine().cont();
     assert_eq!(server.ask(&["get", "head"]).await, "5");
     for gently in [false, true] {
-        if gently { server.engine().terminate().await } else { server.engine().kill9().await }
+        if gently {
+            server.engine().terminate().await
+        } else {
+            server.engine().kill9().await
+        }
         server.engine().restart().await;
         assert_eq!(server.ask(&["get", "head"]).await, "");
         assert_eq!(server.ask(&["set", "head", "5"]).await, "OK");
@@ -33,8 +37,6 @@ async fn sentinels_give_the_replica_the_masters_place() {
     assert_eq!(watched.master.ask(&["set", "head", "5"]).await, "OK");
     until("the replica has it", async || (watched.replica.ask(&["get", "head"]).await == "5").then_some(())).await;
     watched.master.engine().kill9().await;
-    until("the replica takes over", async || {
-        watched.replica.ask(&["role"]).await.starts_with("master").then_some(())
-    })
-    .await;
+    until("the replica takes over", async || watched.replica.ask(&["role"]).await.starts_with("master").then_some(()))
+        .await;
 }

@@ -131,7 +131,8 @@ pub async fn sentinel() -> Sentinel {
         let port = port.to_string();
         until("the sentinels know each other and the replica", async || {
             let asked = Command::new("redis-cli").args(["-p", &port, "sentinel", "master", NAME]).output();
-            let told = String::from_utf8_lossy(&asked.expect("Debian's `redis-tools` is installed").stdout).into_owned();
+            let told =
+                String::from_utf8_lossy(&asked.expect("Debian's `redis-tools` is installed").stdout).into_owned();
             let lines: Vec<_> = told.lines().collect();
             let is = |field, value| lines.windows(2).any(|pair| pair == [field, value]);
             (is("num-slaves", "1") && is("num-other-sentinels", "2")).then_some(())

@@ -24,7 +24,11 @@ const STOP: Duration = Duration::from_secs(20);
 
 /// The binary under test, with an environment that holds nothing of Fanfare's.
 pub fn fanfare() -> Command {
-    let mut command = Command::new(binary());
+    bare(&binary())
+}
+
+fn bare(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("FANFARE_") {
             command.env_remove(name);
@@ -41,6 +45,14 @@ pub fn binary() -> PathBuf {
     path
 }
 
+/// The build that came before the one under test, which `tests/run.sh` makes from the commit in `tests/previous`. Where that commit is not at
+/// hand, the build under test stands in for it.
+pub fn previous_binary() -> PathBuf {
+    let current = binary();
+    let previous = current.with_file_name("fanfare-previous");
+    if previous.exists() { previous } else { current }
+}
+
 /// Sends a signal, as `TERM` or `STOP`, to a process of ours.
 pub fn signal(pid: u32, name: &str) {
     let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("sh runs");
@@ -54,6 +66,7 @@ pub struct Options {
     env: Vec<(String, String)>,
     args: Vec<String>,
     config: Option<String>,
+    binary: Option<PathBuf>,
 }
 
 impl Options {
@@ -71,6 +84,12 @@ impl Options {
     /// Adds an argument after the command.
     pub fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.to_owned());
+        self
+    }
+
+    /// Sets which build is started.
+    pub fn binary(mut self, binary: PathBuf) -> Self {
+        self.binary = Some(binary);
         self
     }
 
@@ -196,13 +215,21 @@ impl Server {
         self.launch(&listen, &ops).await;
     }
 
+    /// Ends the process as a deployment does, and starts the build under test in its place.
+    pub async fn upgrade(&mut self) {
+        self.terminate().await;
+        self.options.binary = None;
+        self.restart().await;
+    }
+
     async fn launch(&mut self, listen: &str, ops_listen: &str) {
         if let Some(toml) = &self.options.config {
             fs::write(self.dir().join("fanfare.toml"), toml).expect("files can be made in a temporary folder");
         }
         let stderr = append(&self.stderr_path());
         let engines = self.engines.as_ref().map(Engines::env).unwrap_or_default();
-        let mut child = fanfare()
+        let binary = self.options.binary.clone().unwrap_or_else(binary);
+        let mut child = bare(&binary)
             .arg(self.options.role.unwrap_or("serve"))
             .args(&self.options.args)
             .current_dir(self.dir())
@@ -241,7 +268,12 @@ impl Drop for Server {
             // Shown with the failed test: what the process said last.
             let log = self.stderr();
             let lines: Vec<_> = log.lines().collect();
-            println!("{:?} on {}:\n{}", self.options.role, self.url, lines[lines.len().saturating_sub(60)..].join("\n"));
+            println!(
+                "{:?} on {}:\n{}",
+                self.options.role,
+                self.url,
+                lines[lines.len().saturating_sub(60)..].join("\n")
+            );
         }
         if let Some(mut child) = self.child.take() {
             // Both fail only if the process is gone already, which is what is wanted.

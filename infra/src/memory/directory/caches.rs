@@ -85,10 +85,8 @@ where
         key: &K,
         read: impl Future<Output = Result<Option<V>, StoreError>>,
     ) -> Result<Option<Arc<V>>, StoreError> {
-        let age = Age {
-            generation: self.generation(key).load(Ordering::SeqCst),
-            doubts: self.doubts.load(Ordering::SeqCst),
-        };
+        let age =
+            Age { generation: self.generation(key).load(Ordering::SeqCst), doubts: self.doubts.load(Ordering::SeqCst) };
         let fresh = self.entries.try_get_with((key.clone(), age), self.read(key, age.generation, read));
         fresh.await.map(|entry| entry.value).map_err(shared)
     }

@@ -53,8 +53,7 @@ fn a_good_log_passes_and_is_counted() {
 fn a_publish_that_was_never_answered_may_be_stored_or_not() {
     let mut evidence = good();
     evidence.callers[0].publishes[7].answer = None;
-    let never =
-        Publish { channel: "chat".to_owned(), payload: "never".to_owned(), answer: None };
+    let never = Publish { channel: "chat".to_owned(), payload: "never".to_owned(), answer: None };
     evidence.callers[1].publishes.push(never);
     let figures = check(&evidence).expect("nothing is wrong");
     assert_eq!((figures.accepted, figures.unanswered), (CALLERS * EACH as usize - 1, 1));

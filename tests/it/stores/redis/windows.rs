@@ -91,7 +91,7 @@ impl Ground {
     }
 
     /// The serials that are read after one when the log itself has lost everything, so that only a window can answer.
-    async fn from_window_alone(&self, after: u64) -> Vec<u64> {
+    async fn read_window_alone(&self, after: u64) -> Vec<u64> {
         let nothing = engines::sqlite().await;
         let log: Arc<dyn MessageLog> = Arc::new(nothing.store.clone());
         let windowed = WindowedLog::new(log, Redis::connect(&self.server.url()).unwrap());
@@ -122,10 +122,10 @@ async fn every_page_is_as_the_log_has_it() {
 async fn the_window_answers_where_it_reaches_and_only_there() {
     let ground = ground().await;
     ground.publish(&times(300), |_| true).await;
-    assert_eq!(ground.from_window_alone(44).await, (45..=300).collect::<Vec<_>>());
-    assert_eq!(ground.from_window_alone(299).await, [300]);
-    assert!(ground.from_window_alone(43).await.is_empty());
-    assert!(ground.from_window_alone(300).await.is_empty());
+    assert_eq!(ground.read_window_alone(44).await, (45..=300).collect::<Vec<_>>());
+    assert_eq!(ground.read_window_alone(299).await, [300]);
+    assert!(ground.read_window_alone(43).await.is_empty());
+    assert!(ground.read_window_alone(300).await.is_empty());
 }
 
 #[tokio::test]
@@ -135,8 +135,8 @@ async fn a_hole_is_read_from_the_log() {
     for after in [0, 8, 9, 10, 15] {
         ground.compare(Range::After(Serial(after)), 1_000, everything()).await;
     }
-    assert!(ground.from_window_alone(9).await.is_empty());
-    assert_eq!(ground.from_window_alone(10).await, (11..=20).collect::<Vec<_>>());
+    assert!(ground.read_window_alone(9).await.is_empty());
+    assert_eq!(ground.read_window_alone(10).await, (11..=20).collect::<Vec<_>>());
 }
 
 #[tokio::test]
