@@ -1,8 +1,6 @@
 //! Ports of 127.0.0.1 that stay a server's own while it is down.
 
 use std::{
-    env,
-    fs::File,
     net::TcpListener,
     sync::{
         LazyLock,
@@ -11,26 +9,25 @@ use std::{
 };
 
 /// Below those that the kernel gives to outgoing connections (32,768 and up), so that nobody takes one between a kill and a restart.
-const FIRST: u16 = 15_000;
+const FIRST: u16 = 10_000;
 /// Ports of one test process.
 const BLOCK: u16 = 500;
-const BLOCKS: u16 = 34;
+const BLOCKS: u16 = 45;
 
-/// The block of ports that this process has to itself, for as long as it holds the lock.
+/// The block of ports that this process has to itself, for as long as it listens on the first of them. A listener is the one lock that every
+/// test process sees, whoever runs it and wherever its temporary files are.
 struct Own {
     first: u16,
     next: AtomicU16,
-    _lock: File,
+    _lock: TcpListener,
 }
 
 impl Own {
     fn claim() -> Self {
         for block in 0..BLOCKS {
-            let path = env::temp_dir().join(format!("fanfare-test-ports-{block}.lock"));
-            // One that another user's tests made cannot be opened, and is not ours either.
-            let Ok(lock) = File::create(path) else { continue };
-            if lock.try_lock().is_ok() {
-                return Self { first: FIRST + block * BLOCK, next: AtomicU16::new(0), _lock: lock };
+            let first = FIRST + block * BLOCK;
+            if let Ok(lock) = TcpListener::bind(("127.0.0.1", first)) {
+                return Self { first, next: AtomicU16::new(1), _lock: lock };
             }
         }
         panic!("{BLOCKS} test processes run already");

@@ -43,9 +43,11 @@ pub struct Engine {
 }
 
 /// Ends the program when its standard input closes, which happens even if the tests are killed. A word on it before keeps the folder.
-/// The program is a session of its own, so that a script's children end with it.
+/// The program is a session of its own, so that a script's children end with it; the watcher lets go of the pipe that it writes to, so that
+/// its end is seen.
 const WATCH: &str = r#"
 setsid sh -c 'echo "$$"; exec "$@" 2>&1' sh "$@" & program=$!
+exec >/dev/null
 read -r word
 kill -CONT "-$program"
 kill "-$DIES_BY" "-$program"
@@ -125,6 +127,8 @@ fn launch(program: &Program) -> (Child, u32) {
         command.current_dir(&program.folder);
     }
     let mut watcher = command
+        // A signal to the group of the tests, as that of Ctrl-C, is not to end the watcher before it has done its work.
+        .process_group(0)
         .args(["-c", WATCH, "sh"])
         .args(&program.command)
         .env("DIES_BY", program.dies_by)
