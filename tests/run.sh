@@ -73,7 +73,7 @@ step() {
 install_packages
 if [[ "${1:-}" == chaos ]]; then
   step cargo build --workspace --all-targets --locked
-  step cargo test --package fanfare-tests --locked --test it -- --nocapture chaos::run
+  step cargo test --workspace --locked --test it -- --nocapture chaos::run
   exit
 fi
 step cargo fmt --all --check
@@ -84,4 +84,4 @@ step cargo build --workspace --all-targets --locked
 step cargo test --workspace --locked --doc
 step cargo test --workspace --locked --lib --bins
 step cargo test --workspace --locked --test it
-step env FANFARE_TEST_ENGINES=production cargo test --package fanfare-tests --locked --test it -- "${ONCE[@]/#/--skip=}"
+step env FANFARE_TEST_ENGINES=production cargo test --workspace --locked --test it -- "${ONCE[@]/#/--skip=}"
