@@ -93,8 +93,13 @@ impl Follower {
     pub async fn next(&mut self) -> Result<Value, Problem> {
         loop {
             let mut event = next_json(&mut self.0).await?;
-            if event["op"] == "message" {
-                return Ok(event["data"].take());
+            match event["op"].as_str() {
+                Some("message") => return Ok(event["data"].take()),
+                Some("ping") => {
+                    let pong = json!({"op": "pong"}).to_string();
+                    self.0.send(Message::text(pong)).await.map_err(said)?;
+                }
+                _ => {}
             }
         }
     }
