@@ -71,7 +71,7 @@ metrics! {
     AppendMessages Counter "fanfare_append_messages_total" None, "Messages appended to the log.";
     DeadLetters Counter "fanfare_dead_letters_total" Some("reason"), "Messages set aside among the dead letters, by reason: `conflict`, `malformed`, `rejected`.";
     Partitions Gauge "fanfare_partitions" None, "Partitions of the queue that this worker tends.";
-    Redeliveries Counter "fanfare_redeliveries_total" None, "Messages that the queue handed out again, since who had them did not settle them.";
+    Redeliveries Counter "fanfare_redeliveries_total" None, "Messages that the queue handed out and that may have been handed out before: redelivered ones, and the first ones of a new owner.";
     Fenced Counter "fanfare_fenced_total" None, "Batches that were not appended, since their partition has another owner by now.";
     BusInterruptions Counter "fanfare_bus_interruptions_total" None, "Times that the bus may have lost something, so that every local channel was compared with the log; each thread of the gateway counts for itself.";
     HistoryReads Counter "fanfare_history_reads_total" Some("purpose"), "Pages read from the log, by purpose: `history`, `resume`.";

@@ -17,7 +17,7 @@ pub async fn sweep(log: Arc<dyn MessageLog>, clock: Arc<dyn Clock>, mut shutdown
         match log.sweep(clock.now(), SLICE).await {
             Ok(0) => {}
             Ok(removed) => {
-                info!(removed, "Removed messages past retention");
+                info!(removed, "Removed what is past retention");
                 if removed == SLICE as usize {
                     pause = BETWEEN_SLICES;
                 }

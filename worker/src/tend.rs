@@ -52,7 +52,11 @@ pub(crate) async fn tend(mut tending: Tending) {
         queue.close().await;
         match ended {
             None | Some(Ended::Fenced) => break,
-            Some(Ended::Closed) => {}
+            Some(Ended::Closed) => {
+                if !tending.pause(FIRST_PAUSE).await {
+                    break;
+                }
+            }
             Some(Ended::LogAway) => {
                 health.set(partition, Condition::LogAway, &pulse);
                 if !tending.log_back().await {

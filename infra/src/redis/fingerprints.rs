@@ -112,5 +112,6 @@ impl Intake for Fingerprints {
 
 /// Whether a message is known not to be accepted.
 fn was_refused(answer: &Result<Receipt, IntakeError>) -> bool {
-    matches!(answer, Err(IntakeError::Full | IntakeError::Unavailable | IntakeError::NoApp | IntakeError::Rejected))
+    use IntakeError::{Conflict, Full, NoApp, Rejected, Unavailable};
+    matches!(answer, Err(Full | Unavailable | Conflict | NoApp | Rejected))
 }

@@ -37,9 +37,7 @@ impl Target {
     /// Reads a URL. With `sslmode=require` or `verify-full` the connection is encrypted, and the server's certificate must be one that the
     /// system trusts, in the host's name; without, it is in the clear.
     pub fn read(url: &str) -> Result<Self, StoreError> {
-        // The driver knows three modes; this one is what `require` means here.
-        let url = url.replace("sslmode=verify-full", "sslmode=require");
-        let mut config: Config = url.parse().map_err(|wrong| StoreError::unavailable(told(&wrong)))?;
+        let mut config: Config = in_known_modes(url).parse().map_err(|wrong| StoreError::unavailable(told(&wrong)))?;
         if config.get_application_name().is_none() {
             config.application_name("fanfare");
         }
@@ -81,6 +79,21 @@ impl Target {
     }
 }
 
+/// The URL, or the list of `key=value`, with a mode that the driver knows in place of `verify-full`, which is what `require` means here.
+fn in_known_modes(url: &str) -> String {
+    const MODE: &str = "sslmode=verify-full";
+    let parts = url.split_inclusive(['?', '&', ' ']);
+    parts
+        .map(|part| {
+            if part.trim_end_matches(['&', ' ']) == MODE {
+                part.replace(MODE, "sslmode=require")
+            } else {
+                part.to_owned()
+            }
+        })
+        .collect()
+}
+
 /// What went wrong, with its causes.
 fn told(error: &tokio_postgres::Error) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
@@ -103,6 +116,17 @@ mod tests {
 
     fn is_encrypted(url: &str) -> Option<bool> {
         Target::read(url).ok().map(|target| target.tls.is_some())
+    }
+
+    #[test]
+    fn only_a_parameter_is_taken_for_the_mode() {
+        for url in ["postgres://u:sslmode=verify-full@h/db", "postgres://h/db?application_name=sslmode=verify-full"] {
+            assert_eq!(in_known_modes(url), url);
+        }
+        assert_eq!(
+            in_known_modes("postgres://h/db?sslmode=verify-full&user=u"),
+            "postgres://h/db?sslmode=require&user=u"
+        );
     }
 
     #[test]

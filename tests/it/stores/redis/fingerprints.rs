@@ -94,6 +94,16 @@ async fn a_message_that_was_not_accepted_leaves_its_key_free() {
 }
 
 #[tokio::test]
+async fn a_message_that_the_log_refuses_as_a_conflict_leaves_the_key_to_the_one_that_it_knows() {
+    let (server, app) = (redis::server().await, app());
+    let (queue, intake) = intake(&server.url());
+    *queue.refusal.lock().unwrap() = Some(IntakeError::Conflict);
+    assert_eq!(submit(&intake, vec![keyed(&app, "chat", 1, 10)]).await, [Err(IntakeError::Conflict)]);
+    *queue.refusal.lock().unwrap() = None;
+    assert_eq!(submit(&intake, vec![keyed(&app, "chat", 1, 11)]).await, [Ok(())]);
+}
+
+#[tokio::test]
 async fn a_redis_that_does_not_answer_delays_little_and_refuses_nothing() {
     let (mut server, app) = (redis::server().await, app());
     let (_, intake) = intake(&server.url());
