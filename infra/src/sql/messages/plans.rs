@@ -64,9 +64,9 @@ impl From<&Accepted> for Pending {
     }
 }
 
-/// A row of `messages`.
+/// A row of `messages`. Each has every column, so that SQLite prepares the statement once.
 #[derive(Debug, Insertable)]
-#[diesel(table_name = messages)]
+#[diesel(table_name = messages, treat_none_as_default_value = false)]
 pub(super) struct MessageRow {
     pub app_id: String,
     pub channel: String,
