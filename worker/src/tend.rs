@@ -24,6 +24,8 @@ const FINISH: Duration = Duration::from_millis(2_500);
 /// How soon a queue that cannot be taken from is tried again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// A last owner that takes longer than this to let go of a queue is worth a warning: longer than a lease and a broken connection last.
+const LONG_BUSY: Duration = Duration::from_secs(20);
 /// How soon a partition is looked at again whose log is older than the bus.
 const BEHIND_PAUSE: Duration = Duration::from_secs(10);
 
@@ -85,7 +87,7 @@ pub(crate) async fn tend(mut tending: Tending) {
 impl Tending {
     /// Takes the queue over, once its last owner is gone; `None` if the partition is to be given up.
     async fn open(&mut self) -> Option<Arc<dyn Queue>> {
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, begun) = (FIRST_PAUSE, Instant::now());
         let mut said = false;
         loop {
             let opening = self.ports.queues.open(self.fence.partition);
@@ -96,7 +98,9 @@ impl Tending {
             let partition = self.fence.partition;
             match opened {
                 Ok(queue) => return Some(queue),
-                Err(QueueError::Busy) => debug!(partition, "A partition's last owner still takes from it"),
+                Err(QueueError::Busy) if said || begun.elapsed() < LONG_BUSY => {
+                    debug!(partition, "A partition's last owner still takes from it");
+                }
                 Err(failure) if !said => {
                     said = true;
                     warn!(error = %failure, partition, "A partition's queue cannot be taken from; trying again");

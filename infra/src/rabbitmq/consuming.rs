@@ -12,7 +12,7 @@ use fanfare_domain::{
     publishing::{Queue, QueueError, Queues},
 };
 use lapin::{
-    Connection,
+    Channel, Connection,
     options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
     types::FieldTable,
 };
@@ -103,11 +103,27 @@ impl Consuming {
         }
     }
 
-    /// Begins to take from a queue, unless somebody does.
+    /// Begins to take from a queue, unless somebody does. It is not to be given up half-way: the library would leave a consumer behind that
+    /// nobody knows of, and the queue busy for as long as the connection lives.
     async fn begin(&self, partition: Partition) -> Result<RabbitQueue, QueueError> {
         let away = QueueError::Unavailable;
         let connection = self.connection().await.map_err(away)?;
         let channel = within(connection.create_channel()).await.map_err(away)?;
+        let begun = self.begin_on(connection, channel.clone(), partition).await;
+        if begun.is_err() {
+            // What was asked of the broker and not answered must not come true later.
+            let _ = within(channel.close(200, "OK".into())).await;
+        }
+        begun
+    }
+
+    async fn begin_on(
+        &self,
+        connection: Arc<Connection>,
+        channel: Channel,
+        partition: Partition,
+    ) -> Result<RabbitQueue, QueueError> {
+        let away = QueueError::Unavailable;
         let (name, nothing) = (queue_name(partition), FieldTable::default());
         let passive = QueueDeclareOptions::default().passive();
         let declared =
@@ -132,7 +148,10 @@ impl Consuming {
 #[async_trait]
 impl Queues for Rabbit {
     async fn open(&self, partition: Partition) -> Result<Arc<dyn Queue>, QueueError> {
-        let queue = self.consuming.begin(partition).await?;
+        let consuming = Arc::clone(&self.consuming);
+        // It runs to its end, even if the caller goes away; a queue that nobody gets closes itself.
+        let queue = tokio::spawn(async move { consuming.begin(partition).await }).await;
+        let queue = queue.map_err(|lost| QueueError::Unavailable(lost.to_string()))??;
         let mut taken = self.consuming.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.insert(partition, Arc::downgrade(queue.taking()));
         drop(taken);

@@ -38,7 +38,7 @@ pub struct RabbitConfig {
 pub struct Rabbit {
     partitions: Partition,
     publishing: Arc<Publishing>,
-    consuming: Consuming,
+    consuming: Arc<Consuming>,
     /// Which partition the next probe goes through.
     probed: std::sync::atomic::AtomicUsize,
     session: JoinHandle<()>,
@@ -49,7 +49,7 @@ impl Rabbit {
     pub fn connect(config: RabbitConfig) -> Arc<Self> {
         let publishing = Arc::new(Publishing::default());
         let session = tokio::spawn(sessions::keep(config.clone(), publishing.clone()));
-        let consuming = Consuming::new(config.url, publishing.clone());
+        let consuming = Arc::new(Consuming::new(config.url, publishing.clone()));
         Arc::new(Self { partitions: config.partitions, publishing, consuming, probed: Default::default(), session })
     }
 

@@ -9,7 +9,7 @@ use fanfare_domain::{
 };
 use futures::{FutureExt, StreamExt};
 use lapin::{Acker, BasicProperties, Consumer, message::Delivery, options::BasicAckOptions};
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{runtime::Handle, sync::Mutex, time::timeout};
 use tracing::{error, warn};
 
 use super::{
@@ -173,6 +173,17 @@ impl Queue for RabbitQueue {
     async fn close(&self) {
         self.taking.end();
         self.taking.close_when_idle().await;
+    }
+}
+
+impl Drop for RabbitQueue {
+    /// Nobody takes from it any more, so nobody may be kept from it.
+    fn drop(&mut self) {
+        self.taking.end();
+        if let Ok(runtime) = Handle::try_current() {
+            let taking = Arc::clone(&self.taking);
+            runtime.spawn(async move { taking.close_when_idle().await });
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fanfare_domain::publishing::{QueueError, Queues};
 use fanfare_infra::rabbitmq::{dead_letters, queue_name};
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
+use tokio::time::timeout;
 
 use super::{accept, bare, connected, ground, hold, number, numbers, open, partition, put, take};
 use crate::{harness::waiting::until, stores::queue::app};
@@ -20,6 +21,20 @@ async fn a_partition_is_busy_while_somebody_takes_from_it() {
     queue.close().await;
     assert!(ground.rabbit.taken().is_empty());
     open(&other, 1).await;
+}
+
+#[tokio::test]
+async fn an_opening_that_is_given_up_half_way_leaves_nobody_on_the_queue() {
+    let ground = ground().await;
+    accept(&ground.rabbit, &app(), 0..10).await;
+    for partition in 0..super::PARTITIONS {
+        for microseconds in (0..6_000).step_by(100) {
+            if let Ok(Ok(queue)) = timeout(Duration::from_micros(microseconds), ground.rabbit.open(partition)).await {
+                queue.close().await;
+            }
+        }
+        open(&ground.rabbit, partition).await.close().await;
+    }
 }
 
 #[tokio::test]
