@@ -144,3 +144,23 @@ fn shared(failure: Arc<StoreError>) -> StoreError {
         StoreError::Unavailable(_) => StoreError::unavailable(failure),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn life(cache: &Cache<u8, u8>, outcome: Result<Option<u8>, StoreError>) -> (Option<u8>, Duration) {
+        let entry = cache.read(&1, 0, std::future::ready(outcome)).await.unwrap();
+        let life = Lives.expire_after_create(&(1, Age { generation: 0, doubts: 0 }), &entry, Instant::now());
+        (entry.value.map(|value| *value), life.unwrap())
+    }
+
+    #[tokio::test]
+    async fn nothing_is_used_for_more_than_30_s_without_asking_again() {
+        let cache = Cache::new(10);
+        assert_eq!(life(&cache, Ok(None)).await, (None, Duration::from_secs(1)));
+        assert_eq!(life(&cache, Ok(Some(7))).await, (Some(7), Duration::from_secs(30)));
+        let away = StoreError::unavailable("away");
+        assert_eq!(life(&cache, Err(away)).await, (Some(7), Duration::from_secs(1)));
+    }
+}
