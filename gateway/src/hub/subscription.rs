@@ -88,7 +88,7 @@ impl Subscription {
     ///
     /// An outbox that is full closes the socket by itself, and the client resumes after what it received.
     pub(super) fn advance(&self, serial: Serial, frame: Bytes) -> bool {
-        let fits = self.outbox.push(frame).is_ok();
+        let fits = self.outbox.push_at(frame, &self.channel.key.1, serial).is_ok();
         if fits {
             self.position.set(serial);
         }

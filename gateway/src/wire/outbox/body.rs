@@ -36,10 +36,6 @@ impl MessageBody for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let mut state = self.0.0.borrow_mut();
-        state.phase = Phase::Finished;
-        state.forget_all();
-        state.wake_everyone();
-        state.kept.clear();
+        self.0.abandon();
     }
 }

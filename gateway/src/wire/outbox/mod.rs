@@ -4,12 +4,16 @@ use std::{any::Any, cell::RefCell, future::poll_fn, rc::Rc, sync::Arc, task::Pol
 
 use bytes::Bytes;
 use fanfare_domain::metrics::Metric;
+use fanfare_protocol::{ChannelName, Serial};
 use tokio::sync::OwnedMutexGuard;
 
 mod body;
+mod outlet;
 mod state;
 
 use body::Body;
+pub(crate) use outlet::Outlet;
+pub(crate) use state::Mark;
 use state::{Kind, Phase, State};
 
 /// The outbox is over its bound: the client reads too slowly.
@@ -37,6 +41,14 @@ impl Outbox {
         Self(Rc::new(RefCell::new(State::new(limit))))
     }
 
+    /// An outbox for a wire that is no WebSocket: it takes whole frames, with the places that they bring its client to.
+    pub(crate) fn marked(limit: usize) -> (Self, Outlet) {
+        let outbox = Self::new(limit);
+        outbox.0.borrow_mut().is_marked = true;
+        let outlet = Outlet::new(outbox.clone());
+        (outbox, outlet)
+    }
+
     /// Keeps something for as long as bytes may still leave: it is dropped when the connection's last write is over.
     pub(crate) fn keep(&self, what: Box<dyn Any>) {
         self.0.borrow_mut().kept.push(what);
@@ -55,10 +67,20 @@ impl Outbox {
 
     /// Queues a frame. Once more bytes wait than are allowed, all that waits is let go and the client is to be closed.
     pub(crate) fn push(&self, frame: Bytes) -> Result<(), Full> {
+        self.push_with(frame, || None)
+    }
+
+    /// The same with a frame that brings the client to a serial of a channel.
+    pub(crate) fn push_at(&self, frame: Bytes, channel: &ChannelName, serial: Serial) -> Result<(), Full> {
+        self.push_with(frame, || Some(Box::new(Mark { channel: channel.clone(), serial })))
+    }
+
+    fn push_with(&self, frame: Bytes, mark: impl FnOnce() -> Option<Box<Mark>>) -> Result<(), Full> {
         let mut state = self.0.borrow_mut();
         match state.phase {
             Phase::Open if state.bytes < state.limit => {
-                state.queue(frame, Kind::Durable);
+                let mark = if state.is_marked { mark() } else { None };
+                state.queue_marked(frame, Kind::Durable, mark);
                 Ok(())
             }
             Phase::Open => {
@@ -134,6 +156,17 @@ impl Outbox {
                 state.wake_everyone();
             });
         }
+    }
+
+    /// Nothing can leave any more: what waits is let go, and what was kept for the connection is given back.
+    fn abandon(&self) {
+        let mut state = self.0.borrow_mut();
+        state.phase = Phase::Finished;
+        state.forget_all();
+        state.wake_everyone();
+        let kept = std::mem::take(&mut state.kept);
+        drop(state);
+        drop(kept);
     }
 
     /// Whether frames are taken.

@@ -4,6 +4,7 @@ use std::{any::Any, collections::VecDeque, sync::Arc, task::Waker};
 
 use bytes::Bytes;
 use fanfare_domain::metrics::Metric;
+use fanfare_protocol::{ChannelName, Serial};
 use tokio::sync::Mutex;
 
 /// The most bytes that are handed to the HTTP server at once, since those are beyond our reach.
@@ -24,11 +25,23 @@ pub(super) struct State {
     pub(super) room: Vec<Waker>,
     pub(super) backlog_turn: Arc<Mutex<()>>,
     pub(super) kept: Vec<Box<dyn Any>>,
+    /// Whether the wire asks which place a frame brings its client to; a socket's client reads it from the frame.
+    pub(super) is_marked: bool,
 }
 
 pub(super) struct Queued {
     pub(super) frame: Bytes,
     pub(super) kind: Kind,
+    pub(super) mark: Option<Box<Mark>>,
+}
+
+/// The place that a frame brings its client to: it has everything of the channel up to this serial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The channel.
+    pub(crate) channel: ChannelName,
+    /// The serial.
+    pub(crate) serial: Serial,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,13 +81,18 @@ impl State {
             room: Vec::new(),
             backlog_turn: Arc::default(),
             kept: Vec::new(),
+            is_marked: false,
         }
     }
 
     pub(super) fn queue(&mut self, frame: Bytes, kind: Kind) {
+        self.queue_marked(frame, kind, None);
+    }
+
+    pub(super) fn queue_marked(&mut self, frame: Bytes, kind: Kind, mark: Option<Box<Mark>>) {
         *self.bytes_of(kind) += frame.len();
         Metric::OutboxBytes.shift(frame.len() as f64);
-        self.frames.push_back(Queued { frame, kind });
+        self.frames.push_back(Queued { frame, kind, mark });
         if let Some(writer) = self.writer.take() {
             writer.wake();
         }
@@ -104,13 +122,21 @@ impl State {
     pub(super) fn take_chunk(&mut self) -> Option<Bytes> {
         let first = self.frames.front_mut()?;
         let chunk = first.frame.split_to(first.frame.len().min(CHUNK_BYTES));
-        let queued = Queued { frame: chunk, kind: first.kind };
+        let queued = Queued { frame: chunk, kind: first.kind, mark: None };
         self.is_begun = !first.frame.is_empty();
         if !self.is_begun {
             self.frames.pop_front();
         }
         self.left(&queued);
         Some(queued.frame)
+    }
+
+    /// The first frame that is wanted, whole; nothing may be taken in chunks beside it.
+    pub(super) fn take_first(&mut self, is_wanted: impl Fn(&Bytes) -> bool) -> Option<Queued> {
+        let at = self.frames.iter().position(|queued| is_wanted(&queued.frame))?;
+        let queued = self.frames.remove(at)?;
+        self.left(&queued);
+        Some(queued)
     }
 
     /// Takes note of bytes that wait no more.

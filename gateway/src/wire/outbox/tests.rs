@@ -99,3 +99,33 @@ fn ephemeral_frames_are_dropped_oldest_first_and_never_displace_others() {
     outbox.push_ephemeral(frame(7));
     assert_eq!(written(&outbox), 1);
 }
+
+#[test]
+fn a_wire_that_asks_gets_whole_frames_with_their_places_and_picks_what_it_wants() {
+    let channel = ChannelName::parse("chat:1").unwrap();
+    let (outbox, mut outlet) = Outbox::marked(10);
+    outbox.push_at(frame(4), &channel, Serial(7)).unwrap();
+    outbox.push(frame(1)).unwrap();
+    let said = outlet.take(|frame| frame.len() == 1).now_or_never().flatten().unwrap();
+    assert_eq!(said.mark, None);
+    assert!(outlet.take_now(|frame| frame.len() == 1).is_none());
+    let taken = outlet.take_now(|_| true).unwrap();
+    assert_eq!(taken.mark.as_deref(), Some(&Mark { channel, serial: Serial(7) }));
+    assert_eq!((written(&outbox), outbox.0.borrow().bytes), (0, 0));
+}
+
+#[test]
+fn a_socket_s_frames_carry_no_places() {
+    let outbox = Outbox::new(10);
+    outbox.push_at(frame(4), &ChannelName::parse("chat:1").unwrap(), Serial(7)).unwrap();
+    assert_eq!(outbox.0.borrow().frames[0].mark, None);
+}
+
+#[test]
+fn an_outbox_without_an_outlet_takes_nothing_more() {
+    let (outbox, outlet) = Outbox::marked(10);
+    outbox.push(frame(4)).unwrap();
+    drop(outlet);
+    assert_eq!((written(&outbox), outbox.is_open()), (0, false));
+    assert_eq!(outbox.news().now_or_never(), Some(News::Finished));
+}

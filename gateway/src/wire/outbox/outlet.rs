@@ -1,0 +1,65 @@
+//! The end of an outbox from which a wire that is no WebSocket takes frames, whole and with their places.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+
+use super::{Mark, Outbox, state::Phase};
+
+/// Where frames leave an outbox. When it is dropped, the connection is over.
+pub(crate) struct Outlet(Outbox);
+
+/// A frame that has left.
+pub(crate) struct Taken {
+    /// The frame, as a WebSocket would carry it.
+    pub(crate) frame: Bytes,
+    /// The place that it brings the client to, if it is about one.
+    pub(crate) mark: Option<Box<Mark>>,
+}
+
+impl Outlet {
+    pub(super) fn new(outbox: Outbox) -> Self {
+        Self(outbox)
+    }
+
+    /// The first frame that is wanted; `None` once there is none and none will come.
+    pub(crate) fn poll_take(
+        &mut self,
+        context: &mut Context<'_>,
+        is_wanted: impl Fn(&Bytes) -> bool,
+    ) -> Poll<Option<Taken>> {
+        let mut state = self.0.0.borrow_mut();
+        if let Some(queued) = state.take_first(is_wanted) {
+            return Poll::Ready(Some(Taken { frame: queued.frame, mark: queued.mark }));
+        }
+        if state.phase == Phase::Finished {
+            return Poll::Ready(None);
+        }
+        state.writer = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// Waits for the first frame that is wanted.
+    pub(crate) async fn take(&mut self, is_wanted: impl Fn(&Bytes) -> bool) -> Option<Taken> {
+        poll_fn(|context| self.poll_take(context, &is_wanted)).await
+    }
+
+    /// The first frame, if one is there and it is wanted.
+    pub(crate) fn take_now(&mut self, is_wanted: impl Fn(&Bytes) -> bool) -> Option<Taken> {
+        let mut state = self.0.0.borrow_mut();
+        if !state.frames.front().is_some_and(|first| is_wanted(&first.frame)) {
+            return None;
+        }
+        let queued = state.take_first(|_| true)?;
+        Some(Taken { frame: queued.frame, mark: queued.mark })
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
