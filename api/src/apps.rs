@@ -10,6 +10,7 @@ use fanfare_domain::{
     apps::{self, App},
     bus::Broadcast,
     ids::{AppId, TenantId},
+    origins::{BadOrigin, Origins},
 };
 use fanfare_protocol::ErrorCode;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,8 @@ pub(crate) struct AppView {
     enabled: bool,
     /// Whether Pusher clients are served; not on this server.
     pusher: bool,
+    /// The web pages that may use it from a browser: `*` for any, `https://app.example.com`, or `https://*.example.com`.
+    origins: Vec<String>,
     /// When it was made.
     #[schema(value_type = u64)]
     created_at: Timestamp,
@@ -59,6 +62,7 @@ impl From<App> for AppView {
             name: app.name,
             enabled: app.enabled,
             pusher: false,
+            origins: app.origins.to_list(),
             created_at: app.created_at,
         }
     }
@@ -74,6 +78,9 @@ pub(crate) struct NewApp {
     #[serde(default)]
     #[expect(dead_code, reason = "it is checked to be a Boolean, and nothing more")]
     pusher: bool,
+    /// The web pages that may use it from a browser: at most 100 of `*`, `https://app.example.com` and `https://*.example.com`. Any, where
+    /// it is absent.
+    origins: Option<Vec<String>>,
 }
 
 impl Body for NewApp {}
@@ -89,9 +96,16 @@ pub(crate) struct AppPatch {
     /// Whether Pusher clients are served; only `false` is possible on this server.
     #[serde(default)]
     pusher: Option<bool>,
+    /// The web pages that may use it from a browser; connections from others are closed.
+    origins: Option<Vec<String>>,
 }
 
 impl Body for AppPatch {}
+
+fn origins(list: Option<Vec<String>>) -> Result<Option<Origins>, ApiError> {
+    let bad = |bad: BadOrigin| ApiError::field(format!("/origins/{}", bad.at), bad.to_string());
+    list.map(Origins::parse).transpose().map_err(bad)
+}
 
 /// Switching it on later must not seem to succeed.
 fn refuse_pusher(wanted: bool) -> Result<(), ApiError> {
@@ -116,7 +130,7 @@ refusals!(ListAppsRefusals: SESSION, &[ErrorCode::NotFound, ErrorCode::InvalidBo
     ),
     responses(
         (status = 200, description = "A page of apps.", body = List<AppView>, example = json!({
-            "items": [{"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "created_at": 1_764_000_000_000u64}],
+            "items": [{"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "origins": ["*"], "created_at": 1_764_000_000_000u64}],
             "next": null
         })),
         ListAppsRefusals
@@ -142,10 +156,10 @@ refusals!(MakeAppRefusals: SESSION, CHANGE, BODY, &[ErrorCode::NotFound, ErrorCo
 #[utoipa::path(
     tag = "apps",
     params(("tenant" = String, Path, description = "The tenant's id.", example = "ten_01k2v3")),
-    request_body(content = NewApp, example = json!({"name": "prod"})),
+    request_body(content = NewApp, example = json!({"name": "prod", "origins": ["https://app.example.com"]})),
     responses(
         (status = 201, description = "The app.", body = AppView, example = json!(
-            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "created_at": 1_764_000_000_000u64}
+            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "origins": ["https://app.example.com"], "created_at": 1_764_000_000_000u64}
         )),
         MakeAppRefusals
     ),
@@ -158,7 +172,8 @@ pub(crate) async fn make_app(
 ) -> Result<Answer<AppView>, ApiError> {
     let Then(scope, Valid(new)) = input;
     let most = services.ports.plans.limits(&scope.target.plan).apps;
-    let app = App::new(scope.target.id, label("/name", &new.name)?, services.now());
+    let (name, origins) = (label("/name", &new.name)?, origins(new.origins)?.unwrap_or_else(Origins::any));
+    let app = App { origins, ..App::new(scope.target.id, name, services.now()) };
     services.ports.apps.insert(&app, most).await?;
     info!(app.id = %app.id, user.id = %scope.caller.user.id, "Made app `{}`", app.id);
     Ok(Answer::created(app.into()))
@@ -174,7 +189,7 @@ refusals!(ShowAppRefusals: SESSION, &[ErrorCode::NotFound], ANY);
     params(("app" = String, Path, description = "The app's id.", example = "app_01k2v3")),
     responses(
         (status = 200, description = "The app.", body = AppView, example = json!(
-            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "created_at": 1_764_000_000_000u64}
+            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "origins": ["*"], "created_at": 1_764_000_000_000u64}
         )),
         ShowAppRefusals
     ),
@@ -196,7 +211,7 @@ refusals!(ChangeAppRefusals: SESSION, CHANGE, BODY, &[ErrorCode::NotFound, Error
     request_body(content = AppPatch, example = json!({"enabled": false})),
     responses(
         (status = 200, description = "The app as it is now.", body = AppView, example = json!(
-            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": false, "pusher": false, "created_at": 1_764_000_000_000u64}
+            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": false, "pusher": false, "origins": ["*"], "created_at": 1_764_000_000_000u64}
         )),
         ChangeAppRefusals
     ),
@@ -210,7 +225,7 @@ pub(crate) async fn change_app(
     let Then(scope, Valid(patch)) = input;
     refuse_pusher(patch.pusher.unwrap_or(false))?;
     let name = patch.name.map(|name| label("/name", &name)).transpose()?;
-    let patch = apps::AppPatch { name, enabled: patch.enabled };
+    let patch = apps::AppPatch { name, enabled: patch.enabled, origins: origins(patch.origins)? };
     let app = to_its_end(async move {
         let changed = services.ports.apps.update(&scope.target.tenant, &scope.target.id, &patch).await?;
         let app = changed.ok_or_else(|| Refusal::plain(ErrorCode::NotFound))?;

@@ -10,7 +10,8 @@ use crate::{openapi, pages, problems::ApiError};
 /// Every path, and the methods that it takes, as `Allow` lists them.
 static PATHS: LazyLock<Vec<(ResourceDef, String)>> = LazyLock::new(|| {
     let document = openapi::openapi();
-    let operations = document.paths.paths.iter().map(|(path, item)| (path.clone(), openapi::methods(item).join(", ")));
+    let ours = document.paths.paths.iter().filter(|(path, _)| !openapi::streams::PATHS.contains(&path.as_str()));
+    let operations = ours.map(|(path, item)| (path.clone(), openapi::methods(item).join(", ")));
     let pages = pages::PATHS.iter().map(|path| ((*path).to_owned(), "GET, HEAD".to_owned()));
     operations.chain(pages).map(|(path, methods)| (ResourceDef::new(path), methods)).collect()
 });

@@ -8,6 +8,7 @@ mod apps;
 mod batches;
 mod capabilities;
 mod config;
+mod cross_origin;
 mod docs;
 mod extract;
 mod fallback;
@@ -51,6 +52,7 @@ pub fn routes(services: Services) -> impl FnOnce(&mut web::ServiceConfig) {
             .configure(docs::routes)
             .configure(pages::routes)
             .default_service(web::to(fallback::refuse))
+            .wrap(from_fn(cross_origin::share))
             .wrap(from_fn(observe));
         config.service(api);
     }

@@ -17,7 +17,7 @@ use fanfare_protocol::ErrorCode;
 use secrecy::ExposeSecret;
 use tracing::{Instrument, Span, debug, error, field::Empty, info_span};
 
-use crate::{limits, problems::ApiError};
+use crate::{cross_origin, limits, problems::ApiError};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -79,7 +79,7 @@ pub async fn observe(
     if let Some(trace) = trace(request.headers()) {
         span.record("trace.id", trace.trace_id());
     }
-    if method == Method::HEAD {
+    if method == Method::HEAD && !is_connection(request.path()) {
         // Answered as GET; the connection leaves the body out.
         request.head_mut().method = Method::GET;
     }
@@ -90,6 +90,11 @@ pub async fn observe(
     Ok(answer)
 }
 
+/// Where an answer goes on until the client ends it, so that there is no answering without a body.
+fn is_connection(path: &str) -> bool {
+    ["/v1/connect", "/v1/sse", "/v1/poll"].contains(&path)
+}
+
 fn complete(answer: ServiceResponse, id: &RequestId, method: &Method) -> ServiceResponse {
     let mut answer = with_problem(answer, id);
     let route = answer.request().match_pattern().unwrap_or_else(|| "unmatched".to_owned());
@@ -98,6 +103,7 @@ fn complete(answer: ServiceResponse, id: &RequestId, method: &Method) -> Service
     let request = answer.request().clone();
     let headers = answer.headers_mut();
     limits::write_headers(&request, headers);
+    cross_origin::write_headers(&request, headers);
     headers.insert(X_REQUEST_ID, id.to_header());
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if !headers.contains_key(header::CACHE_CONTROL) {

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use crate::{
     StoreError, Timestamp,
     ids::{AppId, TenantId},
+    origins::Origins,
     secrets,
     stores::Page,
 };
@@ -21,6 +22,8 @@ pub struct App {
     pub name: String,
     /// A disabled app refuses its keys and closes its connections.
     pub enabled: bool,
+    /// The web pages that may use it.
+    pub origins: Origins,
     /// The epoch of channels that have no history yet.
     pub epoch: Epoch,
     /// When it was made.
@@ -35,6 +38,7 @@ impl App {
             tenant,
             name,
             enabled: true,
+            origins: Origins::any(),
             epoch: Epoch::new(&secrets::short_random()),
             created_at: now,
         }
@@ -48,6 +52,8 @@ pub struct AppPatch {
     pub name: Option<String>,
     /// Whether it is enabled from now on.
     pub enabled: Option<bool>,
+    /// The web pages that may use it from now on.
+    pub origins: Option<Origins>,
 }
 
 /// Apps by tenant.

@@ -20,6 +20,11 @@ pub fn short_random() -> String {
     (0..10).map(|_| char::from(BASE62[rng.random_range(0..62)])).collect()
 }
 
+/// A random number, for waits that are not to end all at once.
+pub fn random_in(range: std::ops::RangeInclusive<u64>) -> u64 {
+    rand::rng().random_range(range)
+}
+
 /// Whether two secrets are the same, in a time that does not depend on where they differ.
 pub fn same(left: &SecretString, right: &SecretString) -> bool {
     left.expose_secret().as_bytes().ct_eq(right.expose_secret().as_bytes()).into()

@@ -4,22 +4,33 @@ use std::{rc::Rc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse, Resource,
-    http::header::{self, HeaderName, HeaderValue},
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
     web,
 };
 use fanfare_domain::Refusal;
-use fanfare_protocol::ErrorCode;
+use fanfare_protocol::{ErrorCode, errors::Problem};
 
-use crate::{Unconnected, hub::Hub, sockets, wire};
+use crate::{
+    Unconnected, cross_origin,
+    hub::Hub,
+    sockets::{self, Visitor},
+    streams, wire,
+};
 
 /// The outbox of a socket that has not connected yet.
-const OUTBOX_BYTES: usize = 64 * 1024;
+pub(crate) const OUTBOX_BYTES: usize = 64 * 1024;
 /// The id of a request, which the server gives it before it comes here.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Where a socket of the client protocol is opened.
 pub(crate) fn resource() -> Resource {
-    web::resource("/v1/connect").get(connect).default_service(web::to(other_method))
+    web::resource("/v1/connect")
+        .route(web::get().to(connect))
+        .route(web::method(Method::OPTIONS).to(cross_origin::preflight))
+        .default_service(web::to(other_method))
 }
 
 async fn connect(request: HttpRequest, payload: web::Payload) -> HttpResponse {
@@ -33,7 +44,7 @@ async fn connect(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     };
     match wire::open(&request, payload, OUTBOX_BYTES).await {
         Ok((response, inbound, outbox)) => {
-            sockets::start(Rc::clone(hub), inbound, outbox, bearer(&request), unconnected);
+            sockets::start(Rc::clone(hub), inbound, outbox, visitor(&request), unconnected);
             response
         }
         Err(error) => {
@@ -46,28 +57,32 @@ async fn connect(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     }
 }
 
-async fn other_method(request: HttpRequest) -> HttpResponse {
-    let why = format!("{} is not GET, with which a socket is opened", request.method());
+/// Refuses every method but GET.
+pub(crate) async fn other_method(request: HttpRequest) -> HttpResponse {
+    let why = format!("{} is not GET, with which a connection is opened", request.method());
     let mut refused = refuse(&request, &Refusal::new(ErrorCode::MethodNotAllowed, why));
-    refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+    refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, OPTIONS"));
     refused
 }
 
-/// A token in the handshake's `Authorization`, which serves in place of the one in `connect`.
-fn bearer(request: &HttpRequest) -> Option<String> {
-    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+/// What the handshake says of its client: a token in `Authorization` serves in place of the one in `connect`.
+fn visitor(request: &HttpRequest) -> Visitor {
+    let origin = request.headers().get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default().to_owned());
+    Visitor { bearer: streams::bearer(request), origin }
 }
 
 /// A refusal before there is a socket (RFC 9457).
 pub(crate) fn refuse(request: &HttpRequest, refusal: &Refusal) -> HttpResponse {
     let id = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
-    let problem = fanfare_protocol::errors::Problem::new(refusal.code, &refusal.message).of_request(id);
-    let status = actix_web::http::StatusCode::from_u16(refusal.code.row().status).unwrap_or_default();
+    let problem = Problem::new(refusal.code, &refusal.message).of_request(id).at(refusal.pointer);
+    let status = StatusCode::from_u16(refusal.code.row().status).unwrap_or_default();
     let mut answer = HttpResponse::build(status);
-    if let Some(wait) = refusal.retry_after {
-        answer.insert_header((header::RETRY_AFTER, wait.as_secs().max(1)));
+    if refusal.retry_after.is_some() || matches!(status.as_u16(), 429 | 503) {
+        let wait_ms = refusal.retry_after.map_or(0, |wait| wait.as_millis());
+        answer.insert_header((header::RETRY_AFTER, wait_ms.div_ceil(1_000).max(1) as u64));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        answer.insert_header((header::WWW_AUTHENTICATE, r#"Bearer realm="fanfare""#));
     }
     answer.content_type("application/problem+json").body(problem.to_json())
 }

@@ -11,16 +11,20 @@ use std::{
 
 use actix_web::web::ServiceConfig;
 use fanfare_domain::{
-    Clock, bus::Bus, connections::ConnectionConfig, directory::Directory, grants::Authenticator, history::MessageLog,
-    limits::AppLimits, publishing::Publisher,
+    Clock, bus::Bus, connections::ConnectionConfig, cursors::Cursors, directory::Directory, grants::Authenticator,
+    history::MessageLog, limits::AppLimits, publishing::Publisher,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
 mod accept;
+mod cross_origin;
 mod echo;
 mod hub;
+mod polls;
 mod sockets;
+mod sse;
+mod streams;
 mod wire;
 
 use hub::Hub;
@@ -40,6 +44,8 @@ pub struct GatewayPorts {
     pub limits: Arc<dyn AppLimits>,
     /// Apps and their rules.
     pub directory: Arc<dyn Directory>,
+    /// Signs the cursors of streams.
+    pub cursors: Cursors,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -99,7 +105,7 @@ impl Gateway {
         let hub = Hub::start(self.clone());
         let test_endpoints = self.shared.config.test_endpoints;
         move |services| {
-            services.app_data(hub).service(accept::resource());
+            services.app_data(hub).service(accept::resource()).service(sse::resource()).service(polls::resource());
             if test_endpoints {
                 services.service(echo::echo);
             }

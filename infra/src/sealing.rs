@@ -9,6 +9,7 @@ use std::{
 };
 
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, aead::Aead, aead::Payload};
+use fanfare_domain::cursors::Cursors;
 use hkdf::Hkdf;
 use rand::Rng;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
@@ -122,11 +123,16 @@ pub enum OpenError {
 struct Key {
     id: [u8; KEY_ID_BYTES],
     cipher: XChaCha20Poly1305,
+    cursors: SecretBox<[u8; 32]>,
 }
 
 impl Key {
     fn new(master: &MasterKey) -> Self {
-        Self { id: master.derive("key id 1"), cipher: XChaCha20Poly1305::new(&master.derive::<32>("sealing 1").into()) }
+        Self {
+            id: master.derive("key id 1"),
+            cipher: XChaCha20Poly1305::new(&master.derive::<32>("sealing 1").into()),
+            cursors: SecretBox::new(Box::new(master.derive("cursors 1"))),
+        }
     }
 }
 
@@ -143,6 +149,12 @@ impl Sealer {
     /// The current key's name, which does not tell the key.
     pub fn key_id(&self) -> String {
         hex::encode(self.0[0].id)
+    }
+
+    /// Signs cursors under keys of their own, and knows those under the old master key.
+    pub fn cursors(&self) -> Cursors {
+        let old = self.0.get(1).map(|key| key.cursors.expose_secret());
+        Cursors::new(self.0[0].cursors.expose_secret(), old)
     }
 
     /// Seals a secret for one column of one row; nowhere else can it be opened.

@@ -72,6 +72,7 @@ error_codes! {
     BadRequest "bad_request" 400 None, Never, "The request cannot be understood", "Compare the request with the documentation of its operation.";
     InvalidBody "invalid_body" 422 None, Never, "A field of the request is wrong", "Mend the fields listed in `errors`, or named in the message.";
     BadChannel "bad_channel" 422 None, Never, "The channel name is not valid", "Use 1 to 200 bytes of A–Z a–z 0–9 _ - = @ , . ; :";
+    BadCursor "bad_cursor" 422 None, Never, "The cursor is not of these channels", "Name the channels as in the request that gave the cursor; or load the current state, and begin without a cursor.";
     UnsupportedMediaType "unsupported_media_type" 415 None, Never, "The content type is not supported", "Send the body as `Content-Type: application/json`.";
     BinaryFrame "binary_frame" 400 Some(4001), Never, "Binary frames are not part of the protocol", "Send text frames, one JSON object each.";
     NotConnected "not_connected" 400 Some(4002), Never, "The first request must be `connect`", "Send `connect` with a token or a key, and wait for nothing else first.";
@@ -85,6 +86,7 @@ error_codes! {
     SessionExpired "session_expired" 401 None, Never, "The session is over", "Log in again.";
     ForeignOrigin "foreign_origin" 403 None, Never, "A change by cookie must come from our own pages", "Send the same `Origin` as the server's, or use the session token as a bearer.";
     Forbidden "forbidden" 403 None, Never, "The right for this is missing", "Ask for a role, key or token that carries the right named in the message.";
+    OriginNotAllowed "origin_not_allowed" 403 Some(4030), Never, "The app does not allow this origin", "Add the page's origin to the app's `origins`.";
     AppDisabled "app_disabled" 403 Some(4020), Never, "The app is disabled", "Enable the app, or use another.";
     SignupClosed "signup_closed" 403 None, Never, "Sign-up is closed on this server", "Ask the operator for an account.";
     NotFound "not_found" 404 None, Never, "There is no such thing", "Check the address; what belongs to others is not shown.";
@@ -158,6 +160,18 @@ pub struct Problem<'a> {
     /// The id of the request, as in `X-Request-Id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<&'a str>,
+    /// The fields that are wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<[FieldProblem<'a>; 1]>,
+}
+
+/// A field that is wrong.
+#[derive(Debug, Clone, Serialize)]
+pub struct FieldProblem<'a> {
+    /// A JSON pointer into the body, or `/` and the name of a query parameter.
+    pub pointer: &'static str,
+    /// What is wrong with it.
+    pub detail: &'a str,
 }
 
 impl<'a> Problem<'a> {
@@ -173,12 +187,18 @@ impl<'a> Problem<'a> {
             detail,
             remedy: row.remedy,
             request_id: None,
+            errors: None,
         }
     }
 
     /// Adds the id of the request.
     pub fn of_request(self, id: Option<&'a str>) -> Self {
         Self { request_id: id, ..self }
+    }
+
+    /// Adds which field is wrong, if one is.
+    pub fn at(self, pointer: Option<&'static str>) -> Self {
+        Self { errors: pointer.map(|pointer| [FieldProblem { pointer, detail: self.detail }]), ..self }
     }
 
     /// The problem as JSON.

@@ -209,6 +209,29 @@ pub fn message_text(item: &Item) -> String {
     text
 }
 
+/// The text of a stream's first event, `open`: what `connect` and every `subscribe` answer on a socket.
+pub fn opened_text(connected: &Connected, positions: &[Subscribed]) -> String {
+    #[derive(Serialize)]
+    struct Opened<'a> {
+        op: &'static str,
+        connection: &'a str,
+        app: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client: Option<&'a ClientName>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token_ttl_ms: Option<u64>,
+        positions: &'a [Subscribed],
+    }
+    to_text(&Opened {
+        op: "open",
+        connection: &connected.connection,
+        app: &connected.app,
+        client: connected.client.as_ref(),
+        token_ttl_ms: connected.token_ttl_ms,
+        positions,
+    })
+}
+
 /// The text of an answer: `{"id":…,"ok":{…}}`.
 pub fn ok_text(id: u32, ok: &impl Serialize) -> String {
     format!("{{\"id\":{id},\"ok\":{}}}", to_text(ok))

@@ -58,6 +58,8 @@ pub fn serve(
                 async move { signal.notified().await }
             })
             .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+            // A client that has ended its side is gone: a stream or a waiting poll of its ends at once, and gives its place back.
+            .h1_allow_half_closed(false)
             // Connections linger by themselves, with their end told.
             .client_disconnect_timeout(Duration::ZERO)
             .h1(map_config(app, |()| AppConfig::default()));

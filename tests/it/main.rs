@@ -28,6 +28,7 @@ mod retention;
 mod rfc6455;
 mod sessions;
 mod stores;
+mod streams;
 mod subscriptions;
 mod tidy;
 mod tokens;

@@ -78,7 +78,11 @@ fn check_answers(name: &str, operation: &Operation, document: &Value) {
         if status == "204" {
             continue;
         }
-        let kind = if status.starts_with('2') { "application/json" } else { "application/problem+json" };
+        let kind = match status.as_str() {
+            "200" if operation.path == "/v1/sse" => "text/event-stream",
+            good if good.starts_with('2') => "application/json",
+            _ => "application/problem+json",
+        };
         let content = &answer["content"][kind];
         assert!(content["schema"].is_object(), "{name} {status} is no {kind}");
         assert!(!content["example"].is_null() || content["examples"].is_object(), "{name} {status} has no example");

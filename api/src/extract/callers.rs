@@ -68,6 +68,23 @@ async fn named_app(request: &HttpRequest) -> Result<Option<String>, actix_web::E
     }
 }
 
+/// What a request names, good or not: for what its app lets other origins read.
+pub(crate) struct Named {
+    /// A token, or a key's id.
+    pub credential: String,
+    pub app: Option<String>,
+}
+
+/// The credential and the app that a request names.
+pub(crate) fn named_credential(request: &HttpRequest) -> Option<Named> {
+    let credential = match credential(request).ok()? {
+        Credential::Key { id, .. } => id,
+        Credential::Token(token) => token,
+    };
+    let by_header = request.headers().get("fanfare-app").and_then(|app| app.to_str().ok());
+    Some(Named { credential, app: by_header.map(str::to_owned) })
+}
+
 fn credential(request: &HttpRequest) -> Result<Credential, ApiError> {
     let Some(value) = request.headers().get(AUTHORIZATION) else {
         return Err(ApiError::plain(ErrorCode::Unauthorized));

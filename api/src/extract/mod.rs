@@ -13,7 +13,7 @@ mod sessions;
 
 pub(crate) use allowed::{Allowed, ManageApps, ManageKeys, ManageRules, ManageTenant, View};
 pub(crate) use bodies::{Body, Text, Valid};
-pub(crate) use callers::{Caller, OnChannel};
+pub(crate) use callers::{Caller, OnChannel, named_credential};
 pub(crate) use json::{Unreadable, escape, parse};
 pub(crate) use queries::Query;
 pub(crate) use sessions::{SignedIn, Stranger, set_cookie, take_cookie};

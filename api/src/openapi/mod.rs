@@ -13,6 +13,7 @@ use utoipa::{
 use crate::{accounts, apps, batches, history, keys, messages, problems, rules, tenants, tokens};
 
 pub(crate) mod refusals;
+pub(crate) mod streams;
 
 /// The whole document.
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -41,6 +42,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         keys::list_keys, keys::mint_key, keys::rotate_key, keys::revoke_key,
         rules::list_rules, rules::show_rule, rules::put_rule, rules::remove_rule,
         messages::publish, batches::publish_batch, history::read_history, tokens::mint_token,
+        streams::stream_events, streams::poll,
     ),
     components(schemas(problems::Problem, problems::FieldProblem)),
     tags(
@@ -51,6 +53,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         (name = "rules", description = "What the channels of a namespace allow."),
         (name = "messages", description = "Publishing."),
         (name = "history", description = "Reading what was published."),
+        (name = "streams", description = "Following channels over HTTP, where a WebSocket is not at hand; the WebSocket itself is at `/v1/connect`."),
         (name = "tokens", description = "Tokens for clients.")
     ),
     modifiers(&Security, &CommonHeaders)

@@ -27,7 +27,7 @@ fn it_is_openapi_3_1() {
 #[test]
 fn every_operation_says_what_it_does_and_who_may() {
     let operations = operations();
-    assert_eq!(operations.len(), 26);
+    assert_eq!(operations.len(), 28);
     for (name, operation) in operations {
         assert_eq!(operation["tags"].as_array().map(Vec::len), Some(1), "{name}");
         assert!(!text(&operation, "summary").is_empty(), "{name} has no summary");
@@ -46,6 +46,9 @@ fn every_body_has_an_example() {
             let content = &answer["content"];
             match status.as_str() {
                 "204" => assert!(content.is_null(), "{name} {status}"),
+                "200" if name == "get /v1/sse" => {
+                    assert!(!content["text/event-stream"]["example"].is_null(), "{name}")
+                }
                 good if good.starts_with('2') => {
                     assert!(!content["application/json"]["example"].is_null(), "{name} {status}")
                 }

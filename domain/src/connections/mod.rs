@@ -213,6 +213,8 @@ pub struct Connection {
     id: ConnectionId,
     heartbeat: Heartbeat,
     bearer: Option<String>,
+    origin: Option<String>,
+    is_one_way: bool,
     phase: Phase,
     strikes: u32,
 }
@@ -243,7 +245,25 @@ const MAX_WAITING: usize = 64;
 impl Connection {
     /// A connection whose socket has just opened; `bearer` is the token of the handshake's `Authorization`, if it had one.
     pub fn new(id: ConnectionId, config: &ConnectionConfig, bearer: Option<String>, now: Timestamp) -> Self {
-        Self { id, heartbeat: Heartbeat::new(config, now), bearer, phase: Phase::Fresh, strikes: 0 }
+        Self {
+            id,
+            heartbeat: Heartbeat::new(config, now),
+            bearer,
+            origin: None,
+            is_one_way: false,
+            phase: Phase::Fresh,
+            strikes: 0,
+        }
+    }
+
+    /// The same from a web page of that origin, as the browser named it: the app must allow it, now and for as long as it lasts.
+    pub fn from_origin(self, origin: Option<String>) -> Self {
+        Self { origin, ..self }
+    }
+
+    /// The same on a wire that nothing comes back on: a fresh token cannot be sent, so the connection ends with the one it has.
+    pub fn one_way(self) -> Self {
+        Self { is_one_way: true, ..self }
     }
 
     /// Takes what happened and says what is to be done.
@@ -314,7 +334,8 @@ impl Connection {
             }
             return;
         };
-        if open.token.tick(now, effects) == tokens::Verdict::Over {
+        let verdict = open.token.tick(now, effects);
+        if verdict == tokens::Verdict::Over || self.is_one_way && open.token.is_expired() {
             return self.close(&Refusal::plain(ErrorCode::TokenExpired), effects);
         }
         if self.heartbeat.tick(now, effects) == heartbeat::Verdict::Silent {

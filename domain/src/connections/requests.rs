@@ -111,6 +111,9 @@ impl Connection {
             Ok(grant) => grant,
             Err(refusal) => return self.refuse_and_close(id, &refusal, effects),
         };
+        if let Err(refusal) = grant.profile.app.origins.require(self.origin.as_deref()) {
+            return self.refuse_and_close(id, &refusal, effects);
+        }
         let token = TokenWatch::new(grant.expires_at, now);
         let limits = &grant.profile.limits;
         let connected = Connected {

@@ -133,6 +133,9 @@ impl Connection {
         let Phase::Open(open) = &mut self.phase else { return };
         match outcome {
             Ok(profile) if profile.app.enabled => {
+                if let Err(refusal) = profile.app.origins.require(self.origin.as_deref()) {
+                    return self.close(&refusal, effects);
+                }
                 open.grant.profile = profile;
                 open.end_lost_subscriptions(
                     &Refusal::new(ErrorCode::Forbidden, "the channel's rule no longer allows it"),

@@ -8,6 +8,7 @@ use fanfare_domain::{
     connections::{Command, Credential, Effect, Located},
     grants::Grant,
     limits::ConnectionPermit,
+    metrics::Metric,
     publishing::NewPublish,
 };
 use fanfare_protocol::{
@@ -84,6 +85,7 @@ impl SocketActor {
         // Its place is given back when the last byte has left, or never will.
         self.outbox.keep(Box::new(permit));
         self.unconnected = None;
+        Metric::ConnectionsOpened.add_labelled(self.transport.name(), 1);
         let limits = &grant.profile.limits;
         self.pace = Pace::new(NonZeroU32::new(limits.requests_per_s).unwrap_or(NonZeroU32::MIN));
         self.outbox.set_limit(limits.outbox_bytes as usize);

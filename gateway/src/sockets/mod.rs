@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
 use fanfare_domain::{
     Refusal, Timestamp,
     connections::{Command, Connection},
@@ -20,7 +20,7 @@ use tracing::{debug, info};
 use crate::{
     SocketCount, Unconnected,
     hub::{Hub, Subscription},
-    wire::{self, Inbound, Outbox},
+    wire::{self, Inbound, Listener, News, Outbox},
 };
 
 mod effects;
@@ -50,6 +50,11 @@ enum What {
 }
 
 impl Mail {
+    /// What the client of a one-way connection would say; it takes nothing from a rate.
+    pub(crate) fn said(text: String) -> Self {
+        Self::new(Command::Text(text))
+    }
+
     /// A command.
     pub(crate) fn new(command: Command) -> Self {
         Self { what: What::Command(command), place: None }
@@ -64,6 +69,7 @@ impl Message for Mail {
 pub(crate) struct SocketActor {
     id: ConnectionId,
     connection: Connection,
+    transport: Transport,
     hub: Rc<Hub>,
     outbox: Outbox,
     subscriptions: std::collections::HashMap<ChannelName, Rc<Subscription>>,
@@ -77,15 +83,82 @@ pub(crate) struct SocketActor {
     close_reason: Option<ErrorCode>,
 }
 
+/// What a request says of its client before the connection does.
+#[derive(Default)]
+pub(crate) struct Visitor {
+    /// A token that serves in place of the one in `connect`.
+    pub(crate) bearer: Option<String>,
+    /// The web page that it comes from.
+    pub(crate) origin: Option<String>,
+}
+
+/// What carries a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    WebSocket,
+    Sse,
+    Poll,
+}
+
+impl Transport {
+    /// Its name in metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::Sse => "sse",
+            Self::Poll => "poll",
+        }
+    }
+}
+
 /// Starts the actor of a socket and the task that reads it.
-pub(crate) fn start(hub: Rc<Hub>, inbound: Inbound, outbox: Outbox, bearer: Option<String>, unconnected: Unconnected) {
+pub(crate) fn start(hub: Rc<Hub>, inbound: Inbound, outbox: Outbox, visitor: Visitor, unconnected: Unconnected) {
+    let (address, terms) = start_actor(hub, outbox.clone(), visitor, Transport::WebSocket, unconnected);
+    actix_rt::spawn(async move {
+        let mut reader = Reader::new(address, terms);
+        let ended = wire::drive(inbound, &outbox, &mut reader).await;
+        debug!(?ended, "A socket ended");
+        reader.ended().await;
+    });
+}
+
+/// Starts the actor of a connection on which nothing comes in, and the task that tells it how its outbox fares. What its client would
+/// say is mailed to it.
+pub(crate) fn start_one_way(
+    hub: Rc<Hub>,
+    outbox: Outbox,
+    visitor: Visitor,
+    transport: Transport,
+    unconnected: Unconnected,
+) -> Addr<SocketActor> {
+    let (address, terms) = start_actor(hub, outbox.clone(), visitor, transport, unconnected);
+    let mut reader = Reader::new(address.clone(), terms);
+    actix_rt::spawn(async move {
+        while outbox.news().await == News::Overflowed {
+            reader.overflowed().await;
+        }
+        reader.ended().await;
+    });
+    address
+}
+
+fn start_actor(
+    hub: Rc<Hub>,
+    outbox: Outbox,
+    visitor: Visitor,
+    transport: Transport,
+    unconnected: Unconnected,
+) -> (Addr<SocketActor>, Rc<Terms>) {
     let gateway = hub.gateway().clone();
     let id = ConnectionId::generate();
     let now = gateway.ports().clock.now();
     let terms = Rc::<Terms>::default();
+    let connection = Connection::new(id.clone(), &gateway.config().connection, visitor.bearer, now);
+    let connection = connection.from_origin(visitor.origin);
     let actor = SocketActor {
         id: id.clone(),
-        connection: Connection::new(id.clone(), &gateway.config().connection, bearer, now),
+        connection: if transport == Transport::WebSocket { connection } else { connection.one_way() },
+        transport,
         hub: Rc::clone(&hub),
         outbox: outbox.clone(),
         subscriptions: Default::default(),
@@ -99,12 +172,7 @@ pub(crate) fn start(hub: Rc<Hub>, inbound: Inbound, outbox: Outbox, bearer: Opti
     outbox.keep(Box::new(SocketCount::new(&gateway)));
     let address = actor.start();
     hub.join(id, address.clone());
-    actix_rt::spawn(async move {
-        let mut reader = Reader::new(address, terms);
-        let ended = wire::drive(inbound, &outbox, &mut reader).await;
-        debug!(?ended, "A socket ended");
-        reader.ended().await;
-    });
+    (address, terms)
 }
 
 impl Actor for SocketActor {
@@ -117,7 +185,10 @@ impl Actor for SocketActor {
     fn stopped(&mut self, _: &mut Self::Context) {
         self.end_subscriptions();
         self.hub.leave(&self.id);
-        Metric::ConnectionsClosed.add_labelled(self.close_reason.map_or("client", ErrorCode::name), 1);
+        // That a poll has its answer is no close.
+        if self.transport != Transport::Poll || self.close_reason.is_some() {
+            Metric::ConnectionsClosed.add_labelled(self.close_reason.map_or("client", ErrorCode::name), 1);
+        }
         self.outbox.finish();
     }
 }

@@ -10,8 +10,7 @@ mod inbound;
 mod outbox;
 
 pub(crate) use inbound::{Arrival, Inbound};
-use outbox::News;
-pub(crate) use outbox::Outbox;
+pub(crate) use outbox::{CHUNK_BYTES, Mark, News, Outbox, Outlet, Taken};
 
 /// The subprotocol that a client may name.
 const SUBPROTOCOL: &str = "fanfare.v1";

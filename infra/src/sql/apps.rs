@@ -7,6 +7,7 @@ use fanfare_domain::{
     StoreError,
     apps::{App, AppPatch, Apps},
     ids::{AppId, TenantId},
+    origins::Origins,
     stores::Page,
 };
 use fanfare_protocol::Epoch;
@@ -27,6 +28,7 @@ struct AppRow {
     enabled: bool,
     epoch: String,
     created_at: i64,
+    origins: String,
 }
 
 #[derive(AsChangeset, PartialEq, Default)]
@@ -34,6 +36,7 @@ struct AppRow {
 struct AppChanges {
     name: Option<String>,
     enabled: Option<bool>,
+    origins: Option<String>,
 }
 
 impl From<&App> for AppRow {
@@ -45,6 +48,7 @@ impl From<&App> for AppRow {
             enabled: app.enabled,
             epoch: app.epoch.as_str().to_owned(),
             created_at: stored(app.created_at),
+            origins: written(&app.origins),
         }
     }
 }
@@ -60,8 +64,19 @@ impl TryFrom<AppRow> for App {
             enabled: row.enabled,
             epoch: Epoch::new(&row.epoch),
             created_at: timestamp(row.created_at),
+            origins: origins(&row.origins)?,
         })
     }
+}
+
+/// Origins as they are stored: a list in JSON.
+fn written(origins: &Origins) -> String {
+    serde_json::to_string(&origins.to_list()).expect("a list of texts can be written")
+}
+
+fn origins(stored: &str) -> Result<Origins, StoreError> {
+    let list: Vec<String> = serde_json::from_str(stored).map_err(|bad| corrupt("apps.origins", bad))?;
+    Origins::parse(list).map_err(|bad| corrupt("apps.origins", bad))
 }
 
 #[async_trait]
@@ -116,7 +131,11 @@ impl Apps for SqlStore {
     }
 
     async fn update(&self, tenant: &TenantId, app: &AppId, patch: &AppPatch) -> Result<Option<App>, StoreError> {
-        let changes = AppChanges { name: patch.name.clone(), enabled: patch.enabled };
+        let changes = AppChanges {
+            name: patch.name.clone(),
+            enabled: patch.enabled,
+            origins: patch.origins.as_ref().map(written),
+        };
         if changes == AppChanges::default() {
             return Ok(Apps::find(self, app).await?.filter(|found| found.tenant == *tenant));
         }

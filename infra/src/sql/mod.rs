@@ -65,6 +65,11 @@ impl SqlStore {
         Ok(Self { db: Db::connect_postgres(url, connections).await?, sealer })
     }
 
+    /// What seals the secrets in it.
+    pub fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
     /// The store as the log of messages.
     pub fn message_log(&self) -> Arc<dyn MessageLog> {
         Arc::new(self.clone())

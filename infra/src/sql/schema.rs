@@ -44,6 +44,7 @@ diesel::table! {
         enabled -> Bool,
         epoch -> Text,
         created_at -> BigInt,
+        origins -> Text,
     }
 }
 

@@ -16,6 +16,17 @@ pub fn text_frame(payload: &[u8]) -> Bytes {
     frame(Opcode::Text, &[payload])
 }
 
+/// The payload of one of our own text messages; `None` for a frame of another kind.
+pub fn text_of(frame: &Bytes) -> Option<Bytes> {
+    let [first, second, ..] = frame[..] else { return None };
+    let header_len = match second {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    (first & 0x0f == Opcode::Text as u8).then(|| frame.slice(header_len..))
+}
+
 /// A binary message in one frame (RFC 6455, 5.6).
 pub fn binary_frame(payload: &[u8]) -> Bytes {
     frame(Opcode::Binary, &[payload])

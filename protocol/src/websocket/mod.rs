@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 pub use close::Close;
 pub use decoder::Decoder;
-pub use encoder::{binary_frame, close_frame, empty_close_frame, ping_frame, pong_frame, text_frame};
+pub use encoder::{binary_frame, close_frame, empty_close_frame, ping_frame, pong_frame, text_frame, text_of};
 
 /// What arrived, whole: a message with its fragments joined, or a control frame (RFC 6455, 5.4 to
 /// 5.6).

@@ -96,6 +96,7 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
     let accounts: Arc<dyn Accounts> = Arc::new(store.clone());
     let apps: Arc<dyn Apps> = Arc::new(store.clone());
     let keys: Arc<dyn Keys> = Arc::new(store.clone());
+    let cursors = store.sealer().cursors();
     let rules: Arc<dyn Rules> = Arc::new(store);
     let directory: Arc<dyn Directory> =
         Arc::new(CachedDirectory::new(keys.clone(), apps.clone(), rules.clone(), accounts.clone(), plans.clone()));
@@ -108,6 +109,7 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
         bus: bus.clone(),
         limits: limits.clone(),
         directory: directory.clone(),
+        cursors,
         clock: clock.clone(),
     };
     let ports = Ports {

@@ -47,7 +47,7 @@ async fn each_role_serves_its_own_part_is_ready_by_its_own_dependencies_and_ends
         assert!(needed.iter().all(|name| needs(&report, name)), "{report}");
         assert!(told.iter().all(|name| !needs(&report, name)), "{report}");
     }
-    for path in ["/v1/connect", "/test/echo"] {
+    for path in ["/v1/connect", "/v1/sse", "/v1/poll", "/test/echo"] {
         get(&format!("{}{path}", api.url())).await.expect_problem(404, "not_found");
     }
     for path in ["/v1/me", "/docs", "/", "/healthz"] {

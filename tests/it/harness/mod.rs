@@ -12,6 +12,7 @@ pub mod raw;
 pub mod redis;
 pub mod server;
 pub mod sockets;
+pub mod streams;
 pub mod tenants;
 pub mod tokens;
 pub mod waiting;

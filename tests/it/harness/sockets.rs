@@ -53,7 +53,13 @@ impl Socket {
     pub async fn open_with(url: &str, bearer: Option<&str>) -> Self {
         let tcp = TcpStream::connect(authority(url)).await.expect("the server listens");
         tcp.set_nodelay(true).expect("a TCP stream can be tuned");
-        Self::over(tcp, url, bearer).await
+        Self::over(tcp, url, bearer, None).await
+    }
+
+    /// A socket of a web page, as its browser opens it.
+    pub async fn open_from(url: &str, origin: &str) -> Self {
+        let tcp = TcpStream::connect(authority(url)).await.expect("the server listens");
+        Self::over(tcp, url, None, Some(origin)).await
     }
 
     /// The same, with a receive buffer that holds next to nothing: what is not read soon waits at the server.
@@ -62,15 +68,20 @@ impl Socket {
         tcp.set_recv_buffer_size(4 * 1024).expect("a buffer can be small");
         let tcp =
             tcp.connect(authority(url).parse().expect("the URL names an address")).await.expect("the server listens");
-        Self::over(tcp, url, None).await
+        Self::over(tcp, url, None, None).await
     }
 
-    async fn over(tcp: TcpStream, url: &str, bearer: Option<&str>) -> Self {
+    async fn over(tcp: TcpStream, url: &str, bearer: Option<&str>, origin: Option<&str>) -> Self {
         let address = format!("ws://{}/v1/connect", authority(url));
         let mut request = address.into_client_request().expect("the address is one");
         if let Some(token) = bearer {
             let value = HeaderValue::from_str(&format!("Bearer {token}")).expect("a token fits into a header");
             request.headers_mut().insert("authorization", value);
+        }
+        if let Some(origin) = origin {
+            request
+                .headers_mut()
+                .insert("origin", HeaderValue::from_str(origin).expect("an origin fits into a header"));
         }
         let (stream, _) = client_async(request, tcp).await.expect("the handshake is answered");
         Self { stream, unread: VecDeque::new(), next_id: 1, recording: None, connected: Value::Null }

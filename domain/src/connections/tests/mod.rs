@@ -17,6 +17,7 @@ use crate::{
 
 mod arbitrary;
 mod requests;
+mod streams;
 mod tokens;
 
 const START: Timestamp = Timestamp(1_000_000);

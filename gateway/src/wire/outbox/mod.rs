@@ -12,8 +12,8 @@ mod outlet;
 mod state;
 
 use body::Body;
-pub(crate) use outlet::Outlet;
-pub(crate) use state::Mark;
+pub(crate) use outlet::{Outlet, Taken};
+pub(crate) use state::{CHUNK_BYTES, Mark};
 use state::{Kind, Phase, State};
 
 /// The outbox is over its bound: the client reads too slowly.

@@ -47,6 +47,19 @@ impl Outlet {
         poll_fn(|context| self.poll_take(context, &is_wanted)).await
     }
 
+    /// Waits for any frame; whether there is one, or none will come.
+    pub(crate) async fn filled(&mut self) -> bool {
+        poll_fn(|context| {
+            let mut state = self.0.0.borrow_mut();
+            if !state.frames.is_empty() || state.phase == Phase::Finished {
+                return Poll::Ready(!state.frames.is_empty());
+            }
+            state.writer = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
     /// The first frame, if one is there and it is wanted.
     pub(crate) fn take_now(&mut self, is_wanted: impl Fn(&Bytes) -> bool) -> Option<Taken> {
         let mut state = self.0.0.borrow_mut();

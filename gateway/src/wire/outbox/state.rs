@@ -8,7 +8,7 @@ use fanfare_protocol::{ChannelName, Serial};
 use tokio::sync::Mutex;
 
 /// The most bytes that are handed to the HTTP server at once, since those are beyond our reach.
-pub(super) const CHUNK_BYTES: usize = 16 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 16 * 1024;
 
 pub(super) struct State {
     pub(super) frames: VecDeque<Queued>,

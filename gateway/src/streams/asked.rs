@@ -1,0 +1,193 @@
+//! What a request for a stream asks: channels, credentials, and where to go on.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpRequest,
+    http::header::{self, HeaderName},
+    web,
+};
+use fanfare_domain::Refusal;
+use fanfare_protocol::{ChannelName, ErrorCode};
+use serde_json::{Value, json};
+
+/// The most channels of one stream.
+const MAX_CHANNELS: usize = 100;
+/// How long a poll waits where it does not say, and how long at most: less than what proxies and our own server allow an idle connection.
+const USUAL_WAIT_MS: u64 = 25_000;
+const MAX_WAIT_MS: u64 = 60_000;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const FANFARE_APP: HeaderName = HeaderName::from_static("fanfare-app");
+
+/// A request for a stream, read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// The channels, each once, in the order of their names.
+    pub(crate) channels: Vec<ChannelName>,
+    pub(crate) token: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) app: Option<String>,
+    pub(crate) cursor: Option<String>,
+    pub(crate) presence: bool,
+    /// How long a poll waits.
+    pub(crate) wait: Duration,
+    /// The web page that asks.
+    pub(crate) origin: Option<String>,
+}
+
+impl Asked {
+    /// Whom the request is from and which app it is about, which is known even where the rest is wrong.
+    pub(crate) fn by_whom(request: &HttpRequest) -> Self {
+        let header = |name: &HeaderName| request.headers().get(name)?.to_str().ok().map(str::to_owned);
+        let mut asked = Self { app: header(&FANFARE_APP), origin: header(&header::ORIGIN), ..Self::default() };
+        for (name, value) in pairs(request).unwrap_or_default() {
+            match name.as_str() {
+                "token" => asked.token = Some(value),
+                "key" => asked.key = Some(value),
+                "app" => asked.app = Some(value),
+                _ => {}
+            }
+        }
+        if let Some(token) = bearer(request) {
+            asked.token = Some(token);
+        }
+        asked
+    }
+
+    /// The whole request. Unknown parameters are passed over, wrong values of known ones are refused.
+    pub(crate) fn read(request: &HttpRequest) -> Result<Self, Refusal> {
+        let mut asked = Self { wait: Duration::from_millis(USUAL_WAIT_MS), ..Self::by_whom(request) };
+        for (name, value) in pairs(request)? {
+            match name.as_str() {
+                "channel" => {
+                    let named = ChannelName::parse(&value);
+                    let bad = |bad| Refusal::new(ErrorCode::BadChannel, format!("{bad}")).at("/channel");
+                    asked.channels.push(named.map_err(bad)?);
+                }
+                "cursor" => asked.cursor = Some(value).filter(|cursor| !cursor.is_empty()),
+                "presence" => asked.presence = flag(&value)?,
+                "wait_ms" => asked.wait = wait(&value)?,
+                _ => {}
+            }
+        }
+        // A browser's own reconnect repeats the address, and with it a cursor that is older.
+        let last = request.headers().get(LAST_EVENT_ID).and_then(|last| last.to_str().ok());
+        if let Some(last) = last.filter(|last| !last.is_empty()) {
+            asked.cursor = Some(last.to_owned());
+        }
+        asked.channels.sort_unstable();
+        asked.channels.dedup();
+        if !(1..=MAX_CHANNELS).contains(&asked.channels.len()) {
+            return Err(wrong(
+                "/channel",
+                format!("a stream has 1 to {MAX_CHANNELS} channels: `?channel=a&channel=b`"),
+            ));
+        }
+        Ok(asked)
+    }
+
+    /// The `connect` that a socket would send.
+    pub(crate) fn connect(&self, id: u32) -> String {
+        let mut connect = json!({"id": id, "op": "connect"});
+        for (name, value) in [("token", &self.token), ("key", &self.key), ("app", &self.app)] {
+            if let Some(value) = value {
+                connect[name] = Value::from(value.as_str());
+            }
+        }
+        connect.to_string()
+    }
+
+    /// What names the app, good or not.
+    pub(crate) fn credential(&self) -> &str {
+        self.token.as_deref().or(self.key.as_deref()).unwrap_or_default()
+    }
+}
+
+fn pairs(request: &HttpRequest) -> Result<Vec<(String, String)>, Refusal> {
+    let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
+    pairs.map(web::Query::into_inner).map_err(|_| wrong("", "the query string cannot be read"))
+}
+
+/// A token in `Authorization`.
+pub(crate) fn bearer(request: &HttpRequest) -> Option<String> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}
+
+fn flag(value: &str) -> Result<bool, Refusal> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(wrong("/presence", "`presence` is `true` or `false`")),
+    }
+}
+
+fn wait(value: &str) -> Result<Duration, Refusal> {
+    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+    match value.parse() {
+        Ok(wait_ms @ 0..=MAX_WAIT_MS) if digits => Ok(Duration::from_millis(wait_ms)),
+        _ => Err(wrong("/wait_ms", format!("`wait_ms` is a whole number, 0 to {MAX_WAIT_MS}"))),
+    }
+}
+
+fn wrong(pointer: &'static str, why: impl Into<String>) -> Refusal {
+    Refusal::new(ErrorCode::InvalidBody, why).at(pointer)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn read(query: &str, headers: &[(&'static str, &'static str)]) -> Result<Asked, Refusal> {
+        let request = TestRequest::with_uri(&format!("/v1/poll?{query}"));
+        let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
+        Asked::read(&request.to_http_request())
+    }
+
+    fn pointer(query: &str) -> Option<&'static str> {
+        read(query, &[]).unwrap_err().pointer
+    }
+
+    #[test]
+    fn channels_are_known_in_one_order_each_once() {
+        let asked = read("channel=b&channel=a%3A1&channel=b&unknown=x", &[]).unwrap();
+        let names: Vec<_> = asked.channels.iter().map(ChannelName::as_str).collect();
+        assert_eq!(names, ["a:1", "b"]);
+        assert_eq!((asked.wait, asked.cursor), (Duration::from_secs(25), None));
+        assert_eq!(pointer(""), Some("/channel"));
+        let many: String = (0..=MAX_CHANNELS).map(|n| format!("channel=c{n}&")).collect();
+        assert_eq!(pointer(&many), Some("/channel"));
+        assert_eq!(read("channel=a%20b", &[]).unwrap_err().code, ErrorCode::BadChannel);
+    }
+
+    #[test]
+    fn what_the_browser_read_last_counts_before_the_address() {
+        let asked = read("channel=a&cursor=old", &[("last-event-id", "new")]).unwrap();
+        assert_eq!(asked.cursor.as_deref(), Some("new"));
+        let asked = read("channel=a&cursor=old", &[("last-event-id", "")]).unwrap();
+        assert_eq!(asked.cursor.as_deref(), Some("old"));
+        assert_eq!(read("channel=a&cursor=", &[]).unwrap().cursor, None);
+    }
+
+    #[test]
+    fn a_token_comes_in_the_header_or_in_the_address() {
+        assert_eq!(read("channel=a&token=t", &[]).unwrap().connect(1), r#"{"id":1,"op":"connect","token":"t"}"#);
+        let asked = read("channel=a&token=t&app=app_1", &[("authorization", "bearer h")]).unwrap();
+        assert_eq!(asked.connect(1), r#"{"app":"app_1","id":1,"op":"connect","token":"h"}"#);
+        assert_eq!(read("channel=a&key=fk_1", &[]).unwrap().credential(), "fk_1");
+    }
+
+    #[test]
+    fn numbers_and_flags_are_read_strictly() {
+        assert_eq!(read("channel=a&wait_ms=0", &[]).unwrap().wait, Duration::ZERO);
+        for bad in ["", "-1", "%2B1", "1.5", "60001", "99999999999999999999"] {
+            assert_eq!(pointer(&format!("channel=a&wait_ms={bad}")), Some("/wait_ms"), "{bad}");
+        }
+        assert!(read("channel=a&presence=true", &[]).unwrap().presence);
+        assert_eq!(pointer("channel=a&presence=1"), Some("/presence"));
+    }
+}

@@ -1,0 +1,155 @@
+//! Clients of the transports over HTTP: a reader of server-sent events, and one that polls.
+
+use std::collections::VecDeque;
+
+use reqwest::{Method, Response, StatusCode};
+use serde_json::Value;
+
+use super::{
+    sockets::PATIENCE,
+    tenants::{Answer, Tenant},
+};
+
+/// An event as its stream had it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamEvent {
+    /// Its type.
+    pub event: String,
+    /// Its own id, if it had one.
+    pub id: Option<String>,
+    /// What it carries.
+    pub data: Value,
+}
+
+/// A stream of events, read as a browser reads it.
+pub struct EventStream {
+    response: Response,
+    text: Vec<u8>,
+    lines: VecDeque<String>,
+    /// The id of the last event that had one: what a browser would send as `Last-Event-ID`.
+    pub last_id: String,
+    /// Every wait that was told, in milliseconds.
+    pub retries: Vec<u64>,
+    /// How many comments there were.
+    pub comments: usize,
+}
+
+impl Tenant {
+    /// Asks for a stream of events; the query begins with `channel=`.
+    pub async fn stream(&self, token: &str, query: &str, last_id: Option<&str>) -> EventStream {
+        let request = self.request(Method::GET, &format!("/v1/sse?{query}")).bearer_auth(token);
+        let request = last_id.into_iter().fold(request, |request, id| request.header("last-event-id", id));
+        let response = request.send().await.expect("the server answers");
+        assert_eq!(response.status(), StatusCode::OK, "{:?}", response.text().await);
+        EventStream::new(response)
+    }
+
+    /// Asks for a stream that is refused.
+    pub async fn refused_stream(&self, token: &str, query: &str) -> Answer {
+        Answer::of(self.request(Method::GET, &format!("/v1/sse?{query}")).bearer_auth(token)).await
+    }
+
+    /// Polls.
+    pub async fn poll(&self, token: &str, query: &str) -> Answer {
+        Answer::of(self.request(Method::GET, &format!("/v1/poll?{query}")).bearer_auth(token)).await
+    }
+
+    /// Polls with success: the messages and the cursor.
+    pub async fn polled(&self, token: &str, query: &str) -> (Vec<Value>, String) {
+        let page = self.poll(token, query).await.expect(StatusCode::OK);
+        let cursor = page["cursor"].as_str().expect("a cursor").to_owned();
+        (page["messages"].as_array().expect("messages").clone(), cursor)
+    }
+}
+
+impl EventStream {
+    /// A stream that was answered.
+    pub fn new(response: Response) -> Self {
+        let (text, lines, last_id) = Default::default();
+        Self { response, text, lines, last_id, retries: Vec::new(), comments: 0 }
+    }
+
+    /// A header of the answer.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.response.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The next event; `None` at the end of the stream.
+    pub async fn next(&mut self) -> Option<StreamEvent> {
+        let (mut event, mut id, mut data) = (String::new(), None, String::new());
+        loop {
+            let line = self.line().await?;
+            match line.split_once(": ").unwrap_or((&line, "")) {
+                ("", "") if event.is_empty() => {}
+                ("", "") => {
+                    let data = serde_json::from_str(&data).unwrap_or_else(|_| panic!("no JSON on one line: {data}"));
+                    return Some(StreamEvent { event, id, data });
+                }
+                (":", "") => self.comments += 1,
+                ("event", text) => text.clone_into(&mut event),
+                ("id", text) => {
+                    text.clone_into(&mut self.last_id);
+                    id = Some(text.to_owned());
+                }
+                ("data", text) => data.push_str(text),
+                ("retry", text) => self.retries.push(text.parse().expect("a wait is a number")),
+                other => panic!("no line of server-sent events: {other:?}"),
+            }
+        }
+    }
+
+    /// The next event, which must be of that type.
+    pub async fn next_of(&mut self, event: &str) -> StreamEvent {
+        let next = self.next().await.unwrap_or_else(|| panic!("the stream ended before `{event}`"));
+        assert_eq!(next.event, event, "{next:?}");
+        assert_eq!(next.data["op"], event, "{next:?}");
+        next
+    }
+
+    /// Reads on until a comment has come, without an event before it.
+    pub async fn until_comment(&mut self) {
+        let before = self.comments;
+        while self.comments == before {
+            match self.line().await.expect("the stream goes on").as_str() {
+                ":" => self.comments += 1,
+                "" => {}
+                other => panic!("no comment: {other}"),
+            }
+        }
+    }
+
+    /// The next messages of one channel, which must be these serials in order.
+    pub async fn serials(&mut self, serials: std::ops::RangeInclusive<u64>) {
+        for serial in serials {
+            assert_eq!(self.next_of("message").await.data["serial"], serial);
+        }
+    }
+
+    /// Everything up to the end.
+    pub async fn ended(&mut self) -> Vec<StreamEvent> {
+        let mut events = Vec::new();
+        while let Some(event) = self.next().await {
+            events.push(event);
+        }
+        events
+    }
+
+    async fn line(&mut self) -> Option<String> {
+        while self.lines.is_empty() {
+            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await;
+            // A stream that is cut off ends like one that is over.
+            let chunk = chunk.unwrap_or_else(|_| panic!("nothing came for {PATIENCE:?}")).ok().flatten()?;
+            self.text.extend_from_slice(&chunk);
+            while let Some(end) = self.text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.text.drain(..=end).collect();
+                self.lines.push_back(String::from_utf8(line).expect("events are text").trim_end().to_owned());
+            }
+        }
+        self.lines.pop_front()
+    }
+}
+
+/// The serials of objects.
+pub fn serials(messages: &[Value]) -> Vec<u64> {
+    messages.iter().filter_map(|message| message["serial"].as_u64()).collect()
+}

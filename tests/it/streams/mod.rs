@@ -1,0 +1,9 @@
+//! The transports over HTTP: server-sent events and long-poll.
+
+mod backlog;
+mod browsers;
+mod cross_origin;
+mod cursors;
+mod polls;
+mod refusals;
+mod sse;
