@@ -10,6 +10,7 @@ pub mod clock;
 pub mod connections;
 pub mod cursors;
 pub mod directory;
+pub mod drains;
 pub mod grants;
 pub mod history;
 pub mod ids;

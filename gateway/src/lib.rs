@@ -11,8 +11,8 @@ use std::{
 
 use actix_web::web::ServiceConfig;
 use fanfare_domain::{
-    Clock, bus::Bus, connections::ConnectionConfig, cursors::Cursors, directory::Directory, grants::Authenticator,
-    history::MessageLog, limits::AppLimits, publishing::Publisher,
+    Clock, Timestamp, bus::Bus, connections::ConnectionConfig, cursors::Cursors, directory::Directory, drains::Spread,
+    grants::Authenticator, history::MessageLog, limits::AppLimits, publishing::Publisher,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
@@ -51,14 +51,23 @@ pub struct GatewayPorts {
 }
 
 /// How the gateway behaves.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GatewayConfig {
     /// Heartbeats and the time that `connect` may take.
     pub connection: ConnectionConfig,
+    /// The time over which connections leave a gateway that was asked to end.
+    #[serde(with = "humantime_serde")]
+    pub drain_window: Duration,
     /// Opens `GET /test/echo`, which echoes every message; for test suites of WebSocket servers.
     #[serde(skip)]
     pub test_endpoints: bool,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self { connection: ConnectionConfig::default(), drain_window: Duration::from_secs(30), test_endpoints: false }
+    }
 }
 
 /// The gateway of one process; each of its threads has a hub of its own.
@@ -72,14 +81,30 @@ struct Shared {
     config: GatewayConfig,
     ports: GatewayPorts,
     sockets: AtomicUsize,
+    /// Those that have connected.
+    connections: AtomicUsize,
     unconnected: AtomicUsize,
     socket_closed: Notify,
     draining: AtomicBool,
-    drain: watch::Sender<bool>,
+    drain: watch::Sender<Option<Arc<Drain>>>,
 }
 
-/// How long a drain waits for sockets to close.
-const DRAIN_WAIT: Duration = Duration::from_secs(3);
+/// A drain that has begun: who leaves when.
+struct Drain {
+    begun: Timestamp,
+    spread: Spread,
+    /// How many have asked.
+    asked: AtomicUsize,
+}
+
+impl Drain {
+    /// How long the next connection is still served. All threads ask the same drain.
+    fn next(&self, now: Timestamp) -> Duration {
+        let slot = self.spread.slot(self.asked.fetch_add(1, Ordering::SeqCst));
+        self.begun.after(slot).since(now)
+    }
+}
+
 /// Sockets that may wait for their `connect` at a time: nobody vouches for them yet.
 const MAX_UNCONNECTED: usize = 5_000;
 /// How long the kernel keeps a connection whose peer takes nothing.
@@ -92,10 +117,11 @@ impl Gateway {
             config,
             ports,
             sockets: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
             unconnected: AtomicUsize::new(0),
             socket_closed: Notify::new(),
             draining: AtomicBool::new(false),
-            drain: watch::Sender::new(false),
+            drain: watch::Sender::new(None),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -112,23 +138,31 @@ impl Gateway {
         }
     }
 
-    /// Refuses new sockets, tells the open ones to reconnect, and waits until they are closed, for a few seconds at most.
-    pub async fn drain(&self) {
+    /// Refuses new sockets from now on, and tells all connections at once to come again, each at a time of its own in the window, until
+    /// which it is served. Sockets that have not connected are closed at once. A second drain may be shorter, and never lengthens the first.
+    pub fn drain(&self, window: Duration) {
         self.shared.draining.store(true, Ordering::SeqCst);
-        self.shared.drain.send_replace(true);
-        let closed = async {
-            loop {
-                let notified = self.shared.socket_closed.notified();
-                if self.shared.sockets.load(Ordering::SeqCst) == 0 {
-                    return;
-                }
-                notified.await;
+        let count = self.shared.connections.load(Ordering::SeqCst);
+        tracing::info!(connections = count, "Draining: connections leave within {window:?}");
+        let begun = self.shared.ports.clock.now();
+        let drain = Drain { begun, spread: Spread::new(count, window), asked: AtomicUsize::new(0) };
+        self.shared.drain.send_replace(Some(Arc::new(drain)));
+    }
+
+    /// Returns when no socket is open.
+    pub async fn drained(&self) {
+        loop {
+            let notified = self.shared.socket_closed.notified();
+            if self.sockets() == 0 {
+                return;
             }
-        };
-        if tokio::time::timeout(DRAIN_WAIT, closed).await.is_err() {
-            let left = self.shared.sockets.load(Ordering::SeqCst);
-            tracing::warn!(sockets = left, "Sockets were still open at the end of the drain");
+            notified.await;
         }
+    }
+
+    /// How many sockets are open.
+    pub fn sockets(&self) -> usize {
+        self.shared.sockets.load(Ordering::SeqCst)
     }
 
     fn is_draining(&self) -> bool {

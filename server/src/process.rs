@@ -5,7 +5,7 @@ use std::time::Duration;
 use fanfare_infra::telemetry::Metrics;
 use tokio::{
     runtime::Runtime,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{self as signal, SignalKind},
     sync::watch,
 };
 use tracing::{error, info, warn};
@@ -57,19 +57,42 @@ pub async fn keep_up(metrics: Metrics, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-/// Ends when the process is asked to; says by which signal.
-pub fn ending() -> Result<impl Future<Output = &'static str>, Problem> {
-    let failed = |error: std::io::Error| {
-        Problem::new(format!("signals cannot be waited for: {error}"), "Raise the limit of open files.")
-    };
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    Ok(async move {
+/// The signals that ask the process to end.
+pub struct Endings {
+    terminate: signal::Signal,
+    interrupt: signal::Signal,
+}
+
+/// How the process is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// In its own time, by SIGTERM.
+    InTime,
+    /// At once, by SIGINT.
+    AtOnce,
+}
+
+impl Endings {
+    /// Takes both signals from now on.
+    ///
+    /// # Errors
+    /// They cannot be waited for.
+    pub fn listen() -> Result<Self, Problem> {
+        let failed = |error: std::io::Error| {
+            Problem::new(format!("signals cannot be waited for: {error}"), "Raise the limit of open files.")
+        };
+        let terminate = signal::signal(SignalKind::terminate()).map_err(failed)?;
+        let interrupt = signal::signal(SignalKind::interrupt()).map_err(failed)?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Ending {
         tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Ending::InTime,
+            _ = self.interrupt.recv() => Ending::AtOnce,
         }
-    })
+    }
 }
 
 #[cfg(test)]

@@ -22,13 +22,16 @@ use crate::{
     demo::{self, Demo},
     listening, ops, output,
     problem::Problem,
-    process, public,
+    process::{self, Ending, Endings},
+    public,
     readiness::Readiness,
     role::Role,
 };
 
-/// When a process that was asked to end does so, whatever still goes on; all that was answered is durable.
+/// When a process that was asked to end does so, counted from the end of its drain, whatever still goes on; all that was answered is durable.
 const END: Duration = Duration::from_millis(4_500);
+/// How long of that time sockets may take that were sent away already.
+const LAST_SOCKETS: Duration = Duration::from_secs(3);
 /// How long the last spans may take of that time, and where nothing of it is left.
 const SPANS: Duration = Duration::from_secs(2);
 const LAST_SPANS: Duration = Duration::from_millis(100);
@@ -92,17 +95,21 @@ async fn serve(
     stop: watch::Sender<bool>,
     spans: Spans,
 ) -> Result<(), Problem> {
-    let ending = process::ending()?;
+    let mut endings = Endings::listen()?;
     rt::spawn(process::keep_up(metrics.clone(), stop.subscribe()));
     // Held to the end: it locks the data folder.
     let _data_dir = node.data_dir.clone();
     let mut running = start(config, node, engine, metrics, demo)?;
-    tokio::select! {
-        signal = ending => info!("Shutting down on {signal}"),
+    let ending = tokio::select! {
+        ending = endings.next() => ending,
         ended = run_on(&mut running, &stop) => return ended,
+    };
+    info!("Shutting down on {}", if ending == Ending::InTime { "SIGTERM" } else { "SIGINT" });
+    running.readiness.stop();
+    if let Some(gateway) = &running.gateway {
+        drain(gateway, config.gateway.drain_window, ending, &mut endings).await;
     }
     let begun = Instant::now();
-    running.readiness.stop();
     let ops = running.ops.handle.clone();
     if timeout(END, shut_down(running)).await.is_err() {
         warn!("Something still went on at the end of the time for shutting down");
@@ -175,10 +182,25 @@ async fn run_on(running: &mut Running, stop: &watch::Sender<bool>) -> Result<(),
     Err(Problem::new(format!("{part} ended unasked"), "Look at the last lines of the log, and start the server again."))
 }
 
+/// Sends the gateway's clients away, spread over the window; everything else goes on meanwhile. Another signal sends away who is left.
+async fn drain(gateway: &Gateway, window: Duration, ending: Ending, endings: &mut Endings) {
+    let window = if ending == Ending::InTime { window } else { Duration::ZERO };
+    gateway.drain(window);
+    tokio::select! {
+        _ = timeout(window, gateway.drained()) => {}
+        _ = endings.next() => {
+            info!("Shutting down at once on another signal");
+            gateway.drain(Duration::ZERO);
+        }
+    }
+}
+
 /// Ends in the order in which nothing is lost: sockets, requests, then what they left in the queue.
 async fn shut_down(running: Running) {
-    if let Some(gateway) = running.gateway {
-        gateway.drain().await;
+    if let Some(gateway) = running.gateway
+        && timeout(LAST_SOCKETS, gateway.drained()).await.is_err()
+    {
+        warn!(sockets = gateway.sockets(), "Sockets were still open at the end of the drain");
     }
     if let Some(public) = running.public {
         public.handle.stop(true).await;

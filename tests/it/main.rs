@@ -9,6 +9,7 @@ mod control_plane;
 mod credentials;
 mod demo_page;
 mod docs;
+mod drains;
 mod durability;
 mod engines;
 mod harness;

@@ -108,8 +108,12 @@ pub enum Command {
     EpochChanged(ChannelName),
     /// The server ends the connection, for a reason that stands outside of it.
     End(Refusal),
-    /// The node is shutting down: say so, then close.
-    Drain,
+    /// The node is shutting down: say so, serve for that long, then close. What has not connected is closed at once. A later one may shorten
+    /// the time, and never lengthens it.
+    Drain {
+        /// How long the connection is still served.
+        after: Duration,
+    },
     /// A deadline passed.
     Tick,
 }
@@ -217,6 +221,8 @@ pub struct Connection {
     is_one_way: bool,
     phase: Phase,
     strikes: u32,
+    /// Until when it is served, once its node is shutting down.
+    served_until: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -253,6 +259,7 @@ impl Connection {
             is_one_way: false,
             phase: Phase::Fresh,
             strikes: 0,
+            served_until: None,
         }
     }
 
@@ -296,7 +303,7 @@ impl Connection {
             Command::AppChanged(outcome) => self.app_changed(outcome, &mut effects),
             Command::EpochChanged(channel) => self.epoch_changed(channel, &mut effects),
             Command::End(refusal) => self.close(&refusal, &mut effects),
-            Command::Drain => self.drain(&mut effects),
+            Command::Drain { after } => self.drain(after, now, &mut effects),
             Command::Tick => self.tick(now, &mut effects),
         }
         effects
@@ -308,8 +315,8 @@ impl Connection {
             Phase::Closed => None,
             Phase::Fresh | Phase::Connecting { .. } => Some(self.heartbeat.connect_deadline()),
             Phase::Open(open) => {
-                let heartbeat = self.heartbeat.deadline();
-                Some(open.token.deadline().map_or(heartbeat, |token| token.min(heartbeat)))
+                let others = [open.token.deadline(), self.served_until];
+                others.into_iter().flatten().chain([self.heartbeat.deadline()]).min()
             }
         }
     }
@@ -334,6 +341,9 @@ impl Connection {
             }
             return;
         };
+        if self.served_until.is_some_and(|end| end <= now) {
+            return self.close(&Refusal::plain(ErrorCode::Draining), effects);
+        }
         let verdict = open.token.tick(now, effects);
         if verdict == tokens::Verdict::Over || self.is_one_way && open.token.is_expired() {
             return self.close(&Refusal::plain(ErrorCode::TokenExpired), effects);
@@ -343,11 +353,19 @@ impl Connection {
         }
     }
 
-    fn drain(&mut self, effects: &mut Effects) {
-        let reconnect =
-            fanfare_protocol::events::Event::Reconnect { after_ms: 0, reason: ErrorCode::Draining.name().into() };
+    fn drain(&mut self, after: Duration, now: Timestamp, effects: &mut Effects) {
+        let after = if matches!(self.phase, Phase::Open(_)) { after } else { Duration::ZERO };
+        let end = now.after(after);
+        if self.served_until.is_some_and(|told| told <= end) {
+            return;
+        }
+        self.served_until = Some(end);
+        let reason = ErrorCode::Draining.name().into();
+        let reconnect = fanfare_protocol::events::Event::Reconnect { after_ms: after.as_millis() as u64, reason };
         effects.push(Effect::Send(fanfare_protocol::events::event_text(&reconnect)));
-        self.close(&Refusal::plain(ErrorCode::Draining), effects);
+        if after.is_zero() {
+            self.close(&Refusal::plain(ErrorCode::Draining), effects);
+        }
     }
 
     /// Says why, then closes.

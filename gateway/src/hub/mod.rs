@@ -4,7 +4,8 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     rc::{Rc, Weak},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use actix::Addr;
@@ -22,7 +23,7 @@ use tokio::sync::SetOnce;
 use tracing::error;
 
 use crate::{
-    Gateway,
+    Drain, Gateway,
     sockets::{Mail, SocketActor},
     wire::Outbox,
 };
@@ -84,6 +85,11 @@ impl Hub {
 
     /// Makes a new socket known to control messages.
     pub(crate) fn join(&self, connection: ConnectionId, address: Addr<SocketActor>) {
+        if self.gateway.is_draining() {
+            // It came past the refusal of new ones, and perhaps after all others were told.
+            let address = address.clone();
+            actix_rt::spawn(async move { tell(&address, Command::Drain { after: Duration::ZERO }).await });
+        }
         self.sockets.borrow_mut().insert(connection, Socket { address, scope: None });
     }
 
@@ -92,6 +98,7 @@ impl Hub {
         if let Some(socket) = self.sockets.borrow_mut().get_mut(connection)
             && socket.scope.replace((app, key)).is_none()
         {
+            self.gateway.shared.connections.fetch_add(1, Ordering::SeqCst);
             Metric::Connections.shift(1.0);
         }
     }
@@ -99,6 +106,7 @@ impl Hub {
     /// Forgets a socket.
     pub(crate) fn leave(&self, connection: &ConnectionId) {
         if self.sockets.borrow_mut().remove(connection).is_some_and(|socket| socket.scope.is_some()) {
+            self.gateway.shared.connections.fetch_sub(1, Ordering::SeqCst);
             Metric::Connections.shift(-1.0);
         }
     }
@@ -210,11 +218,14 @@ impl Hub {
             .collect()
     }
 
-    /// Ends every socket of this thread, those that have not connected included.
-    async fn drain(&self) {
-        let addresses: Vec<_> = self.sockets.borrow().values().map(|socket| socket.address.clone()).collect();
-        for address in addresses {
-            tell(&address, Command::Drain).await;
+    /// Tells every socket of this thread how long it is still served; those that have not connected end at once.
+    async fn drain(self: Rc<Self>, drain: Arc<Drain>) {
+        let sockets: Vec<_> =
+            self.sockets.borrow().values().map(|one| (one.address.clone(), one.scope.is_some())).collect();
+        for (address, has_connected) in sockets {
+            let now = self.gateway.ports().clock.now();
+            let after = if has_connected { drain.next(now) } else { Duration::ZERO };
+            tell(&address, Command::Drain { after }).await;
         }
     }
 }
@@ -264,7 +275,13 @@ async fn listen(hub: Rc<Hub>) {
                 None => return,
             },
             changed = drain.changed() => match changed {
-                Ok(()) => hub.drain().await,
+                Ok(()) => {
+                    let begun = drain.borrow_and_update().clone();
+                    if let Some(begun) = begun {
+                        // Beside the rest: whoever is told is served on.
+                        actix_rt::spawn(Rc::clone(&hub).drain(begun));
+                    }
+                }
                 Err(_) => return,
             },
         }

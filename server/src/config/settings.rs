@@ -235,6 +235,13 @@ pub const SETTINGS: &[Setting] = &[
         Some("10s"),
         "A socket that has not sent `connect` for this long is closed as `connect_timeout`.",
     ),
+    row(
+        "gateway.drain_window",
+        "FANFARE_DRAIN_WINDOW",
+        Kind::Duration,
+        Some("30s"),
+        "On SIGTERM a gateway tells its clients to connect again, evenly spread over this time, in which it serves them; `0s` sends all away at once. What supervises the process must wait 15 s longer before it kills it.",
+    ),
 ];
 
 /// Variables that the command line reads for itself; they are no settings of the server.

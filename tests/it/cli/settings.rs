@@ -25,10 +25,10 @@ fn unknown_keys_of_the_file_are_refused_with_the_nearest_known_one() {
 #[tokio::test]
 async fn unknown_variables_are_passed_over_and_said_with_the_nearest_known_one() {
     let options =
-        Options::default().env("FANFARE_DATADIR", "x").env("FANFARE_DRAIN_WINDOW", "30s").env("FANFARE_REDIS_URL", "");
+        Options::default().env("FANFARE_DATADIR", "x").env("FANFARE_SHINE", "30s").env("FANFARE_REDIS_URL", "");
     let server = Server::start(options).await;
     let said = server.stderr();
-    for part in ["FANFARE_DATADIR", "mean `FANFARE_DATA_DIR`", "FANFARE_DRAIN_WINDOW"] {
+    for part in ["FANFARE_DATADIR", "mean `FANFARE_DATA_DIR`", "FANFARE_SHINE"] {
         assert!(said.contains(part), "{said}");
     }
     let dir = tempfile::tempdir().unwrap();

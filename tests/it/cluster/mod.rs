@@ -13,6 +13,7 @@ use crate::harness::{
 };
 
 mod caches;
+mod drains;
 mod gateways;
 mod limits;
 mod postgres;

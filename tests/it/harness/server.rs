@@ -237,6 +237,8 @@ impl Server {
             .env("FANFARE_OPS_LISTEN", ops_listen)
             .env("FANFARE_DATA_DIR", self.data_dir())
             .env("FANFARE_PLAN_DEFAULT", "unlimited")
+            // Whoever ends a server waits for it.
+            .env("FANFARE_DRAIN_WINDOW", "0s")
             .envs(engines)
             .envs(self.options.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

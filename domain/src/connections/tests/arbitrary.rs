@@ -32,6 +32,7 @@ enum Step {
     Garbage(String),
     Binary,
     Pass(u16),
+    Drain(u16),
     Complete { newest: bool, succeed: bool },
 }
 
@@ -42,6 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => "[\\[\\]{}\",:0-9a-z ]{0,40}".prop_map(Step::Garbage),
         1 => Just(Step::Binary),
         3 => (0..20_000u16).prop_map(Step::Pass),
+        1 => (0..20_000u16).prop_map(Step::Drain),
         20 => (any::<bool>(), any::<bool>()).prop_map(|(newest, succeed)| Step::Complete { newest, succeed }),
     ]
 }
@@ -154,6 +156,10 @@ proptest! {
                 Step::Pass(ms) => {
                     now = now.after(Duration::from_millis(ms.into()));
                     checker.apply(&mut machine, Command::Tick, now);
+                }
+                Step::Drain(ms) => {
+                    let after = Duration::from_millis(ms.into());
+                    checker.apply(&mut machine, Command::Drain { after }, now);
                 }
                 Step::Complete { newest, succeed } => checker.complete(&mut machine, newest, succeed, now),
             }

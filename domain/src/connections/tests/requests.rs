@@ -153,10 +153,36 @@ fn a_rule_that_changes_ends_what_it_no_longer_allows() {
 }
 
 #[test]
-fn draining_says_reconnect_and_closes() {
+fn who_is_drained_is_told_when_served_until_then_and_closed() {
+    let mut subject = Subject::subscribed(everything(), "a");
+    subject.apply(Command::Drain { after: Duration::from_millis(7_500) });
+    let said = subject.take_said();
+    assert_eq!(said, [serde_json::json!({"op": "reconnect", "after_ms": 7_500, "reason": "draining"})]);
+    subject.pass_until(START.after(Duration::from_millis(7_499)));
+    subject.text(r#"{"id":9,"op":"unsubscribe","channel":"a"}"#);
+    assert!(subject.take_said()[0].get("ok").is_some());
+    assert_eq!(subject.closed_with(), None);
+    subject.pass_until(at(8));
+    assert_eq!(subject.said[0]["error"]["code"], "draining");
+    assert_eq!(subject.closed_with(), Some(ErrorCode::Draining));
+}
+
+#[test]
+fn a_drain_may_be_shortened_and_is_never_lengthened() {
     let mut subject = Subject::connected(everything());
-    subject.apply(Command::Drain);
-    assert_eq!(subject.said[0]["op"], "reconnect");
-    assert_eq!(subject.said[1]["op"], "error");
+    subject.apply(Command::Drain { after: Duration::from_secs(7) });
+    subject.apply(Command::Drain { after: Duration::from_secs(9) });
+    assert_eq!(subject.take_said().len(), 1);
+    subject.apply(Command::Drain { after: Duration::ZERO });
+    assert_eq!(subject.said[0]["after_ms"], 0);
+    assert_eq!(subject.closed_with(), Some(ErrorCode::Draining));
+}
+
+#[test]
+fn who_has_not_connected_is_drained_at_once() {
+    let mut subject = Subject::new();
+    subject.text(r#"{"id":1,"op":"connect","token":"t"}"#);
+    subject.apply(Command::Drain { after: Duration::from_secs(7) });
+    assert_eq!(subject.said[0]["after_ms"], 0);
     assert_eq!(subject.closed_with(), Some(ErrorCode::Draining));
 }

@@ -1,0 +1,188 @@
+//! A rolling restart of the gateways under traffic, with two thousand clients: none loses or doubles a message, and they come back evenly.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use super::*;
+use crate::{
+    chaos::links::{Link, Lost},
+    harness::{server::Options, tokens::every_right},
+};
+
+const CLIENTS: usize = 2_000;
+const CHANNELS: usize = 20;
+const WINDOW: Duration = Duration::from_secs(8);
+/// How long all of it may take to settle once the restarts are over.
+const SETTLES: Duration = Duration::from_secs(20);
+
+/// What all clients share.
+struct Stage {
+    gateways: Vec<String>,
+    tenant: Tenant,
+    /// Clients whose subscription has begun.
+    begun: AtomicUsize,
+    /// When clients of each gateway were closed.
+    closes: [Mutex<Vec<Instant>>; 2],
+    /// The last serial of each channel, once it is known; clients that have it are done.
+    last: [AtomicU64; CHANNELS],
+    done: AtomicUsize,
+    over: Notify,
+}
+
+/// One client: its channel, and how much of it has come.
+struct Client {
+    stage: Arc<Stage>,
+    number: usize,
+    epoch: Value,
+    serial: u64,
+}
+
+impl Client {
+    /// Follows the channel over as many connections as it takes.
+    async fn follow(mut self) {
+        let over = self.stage.clone();
+        let over = over.over.notified();
+        tokio::pin!(over);
+        for round in self.number.. {
+            tokio::select! {
+                () = &mut over => return,
+                lost = self.once(round % 2) => match lost {
+                    // The gateway refuses while it drains and while it starts; the other one does not.
+                    Lost::Away => tokio::task::yield_now().await,
+                    Lost::Refused(what) => panic!("client {}: {what}", self.number),
+                }
+            }
+        }
+    }
+
+    async fn once(&mut self, gateway: usize) -> Lost {
+        let stage = Arc::clone(&self.stage);
+        let mut is_told = false;
+        let lost = self.connected(&stage.gateways[gateway], &mut is_told).await;
+        if is_told {
+            stage.closes[gateway].lock().expect("nobody panics").push(Instant::now());
+        }
+        let Err(lost) = lost;
+        lost
+    }
+
+    /// One connection's life, which is over when it is closed.
+    async fn connected(&mut self, url: &str, is_told: &mut bool) -> Result<std::convert::Infallible, Lost> {
+        let token = self.stage.tenant.short_token(&format!("client-{}", self.number), every_right(), 600.0);
+        let mut link = Link::connect(url, &token).await?;
+        let channel = self.number % CHANNELS;
+        let mut subscribe = json!({"op": "subscribe", "channel": format!("room-{channel}")});
+        if !self.epoch.is_null() {
+            subscribe["since"] = json!({"epoch": self.epoch, "serial": self.serial});
+        }
+        let answer = link.ask(subscribe).await?;
+        assert_ne!(answer["resumed"], false, "{answer}");
+        if self.epoch.is_null() {
+            self.epoch = answer["epoch"].clone();
+            self.stage.begun.fetch_add(1, Ordering::SeqCst);
+        }
+        loop {
+            let event = link.event().await?;
+            match event["op"].as_str() {
+                Some("reconnect") => *is_told = true,
+                Some("message") => {
+                    assert_eq!(event["serial"], self.serial + 1, "client {}: {event}", self.number);
+                    self.serial += 1;
+                    if self.serial == self.stage.last[channel].load(Ordering::SeqCst) {
+                        self.stage.done.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Publishes to each channel in turn, some 20 messages a second, until told; gives how many each has got.
+async fn publish(fleet: &[String], tenant: &Tenant, over: &Notify) -> Vec<u64> {
+    let mut counts = vec![0; CHANNELS];
+    let mut due = tokio::time::interval(Duration::from_millis(50));
+    let over = over.notified();
+    tokio::pin!(over);
+    for number in 0.. {
+        tokio::select! { () = &mut over => break, _ = due.tick() => {} }
+        let (channel, tenant) = (number % CHANNELS, tenant.at(&fleet[number % 2]));
+        post(&tenant, &format!("room-{channel}"), json!(number)).await.expect(reqwest::StatusCode::ACCEPTED);
+        counts[channel] += 1;
+    }
+    counts
+}
+
+/// The most closes in any second.
+fn most_in_a_second(closes: &[Instant]) -> usize {
+    let within =
+        |from: &Instant| closes.iter().filter(|at| (*from..*from + Duration::from_secs(1)).contains(*at)).count();
+    closes.iter().map(within).max().unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_clients_outlive_a_rolling_restart_and_come_back_evenly() {
+    let options = |options: Options| {
+        let options = options.env("FANFARE_GATEWAY_CONNECTION_PING_INTERVAL", "2s");
+        options.env("FANFARE_DRAIN_WINDOW", &format!("{}s", WINDOW.as_secs()))
+    };
+    let mut fleet = Fleet::start(Production::start(PARTITIONS).await, options).await;
+    let tenant = fleet.tenant().await;
+    let urls =
+        |nodes: &[crate::harness::nodes::Node]| nodes.iter().map(|node| node.url().to_owned()).collect::<Vec<_>>();
+    let stage = Arc::new(Stage {
+        gateways: urls(&fleet.gateways),
+        tenant: tenant.clone(),
+        begun: AtomicUsize::new(0),
+        closes: Default::default(),
+        last: [const { AtomicU64::new(u64::MAX) }; CHANNELS],
+        done: AtomicUsize::new(0),
+        over: Notify::new(),
+    });
+    let client = |number| Client { stage: Arc::clone(&stage), number, epoch: Value::Null, serial: 0 };
+    // Not all at once: the kernel's queue of handshakes is not what is tested.
+    let mut clients = Vec::new();
+    for batch in 0..CLIENTS / 200 {
+        clients.extend((batch * 200..(batch + 1) * 200).map(|number| tokio::spawn(client(number).follow())));
+        let all = (batch + 1) * 200;
+        within(SETTLES, "clients subscribe", async || (stage.begun.load(Ordering::SeqCst) >= all).then_some(())).await;
+    }
+    let (apis, over) = (urls(&fleet.apis), Notify::new());
+    let restarting = async {
+        for gateway in &mut fleet.gateways {
+            let status = gateway.terminate().await;
+            assert!(status.success(), "{status}\n{}", gateway.stderr());
+            gateway.restart().await;
+        }
+        over.notify_one();
+    };
+    let ((), published) = tokio::join!(restarting, publish(&apis, &tenant, &over));
+    // One more each: whoever gets it has all before it.
+    for (channel, count) in published.iter().enumerate() {
+        stage.last[channel].store(count + 1, Ordering::SeqCst);
+        post(&tenant, &format!("room-{channel}"), json!("last")).await.expect(reqwest::StatusCode::ACCEPTED);
+    }
+    within(SETTLES, "everybody has everything", async || {
+        assert!(!clients.iter().any(tokio::task::JoinHandle::is_finished), "a client has failed");
+        (stage.done.load(Ordering::SeqCst) == CLIENTS).then_some(())
+    })
+    .await;
+    stage.over.notify_waiters();
+    for client in clients {
+        client.await.expect("no client has lost or doubled a message");
+    }
+    for (gateway, closes) in stage.closes.iter().enumerate() {
+        let closes = closes.lock().expect("nobody panics");
+        let most = most_in_a_second(&closes);
+        let even = closes.len() as f64 / WINDOW.as_secs_f64();
+        println!("gateway {gateway}: {} clients left, {even:.0} a second if evenly, {most} at most", closes.len());
+        assert!(closes.len() >= CLIENTS / 2 && (most as f64) <= 2.0 * even, "{most} of {} in one second", closes.len());
+    }
+}
