@@ -4,15 +4,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Debian packages that the tests use: a compiler for SQLite, a browser with a font, system call traces, a client for the README, and the production engines.
-PACKAGES=(chromium curl fonts-dejavu-core gcc libc6-dev postgresql rabbitmq-server redis-server strace)
+# Debian packages that the tests use: a compiler for SQLite, a browser with a font, system call traces, a client for the README, a reverse proxy, and the production engines.
+PACKAGES=(chromium curl fonts-dejavu-core gcc libc6-dev nginx postgresql rabbitmq-server redis-server strace)
 
 # Those of them that are services, called as their packages.
-SERVICES=(postgresql rabbitmq-server redis-server)
+SERVICES=(nginx postgresql rabbitmq-server redis-server)
 
 # What the black-box tests on production engines leave out: what starts no server by itself, is about the embedded engines or about one process
 # alone, or starts its own engines. Everything else runs on both.
-ONCE=(chaos:: cli:: cluster:: demo_page:: docs:: durability:: engines:: operations::a_server_that_cannot_store rfc6455:: stores:: tidy:: tracing::)
+ONCE=(chaos:: cli:: cluster:: demo_page:: docs:: durability:: engines:: operations::a_server_that_cannot_store rfc6455:: stores:: tidy:: tls:: tracing::)
 
 install_packages() {
   local missing=() package

@@ -18,8 +18,6 @@ pub struct ApiConfig {
     pub password_tries_per_minute: NonZeroU32,
     /// Requests to the control plane from one address in a minute.
     pub control_requests_per_minute: NonZeroU32,
-    /// Believe `X-Forwarded-For` and `X-Forwarded-Proto`. Set it only behind a reverse proxy that writes both; needed where that proxy ends TLS.
-    pub trust_forwarded: bool,
 }
 
 /// Whether strangers may sign up.
@@ -43,7 +41,6 @@ impl Default for ApiConfig {
             logins_per_minute: count(60),
             password_tries_per_minute: count(10),
             control_requests_per_minute: count(3_000),
-            trust_forwarded: false,
         }
     }
 }

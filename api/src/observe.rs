@@ -17,7 +17,7 @@ use fanfare_protocol::ErrorCode;
 use secrecy::ExposeSecret;
 use tracing::{Instrument, Span, debug, error, field::Empty, info_span};
 
-use crate::{cross_origin, limits, problems::ApiError};
+use crate::{cross_origin, limits, origins, problems::ApiError};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -75,7 +75,8 @@ pub async fn observe(
     // For who refuses without us.
     request.headers_mut().insert(X_REQUEST_ID, id.to_header());
     let method = request.method().clone();
-    let span = info_span!("request", request.id = %id, http.method = %method, http.route = Empty, trace.id = Empty);
+    let caller = origins::peer(&request.extensions(), request.peer_addr()).address;
+    let span = info_span!("request", request.id = %id, client.address = %caller, http.method = %method, http.route = Empty, trace.id = Empty);
     if let Some(trace) = trace(request.headers()) {
         span.record("trace.id", trace.trace_id());
     }
@@ -84,7 +85,10 @@ pub async fn observe(
         request.head_mut().method = Method::GET;
     }
     let begun = Instant::now();
-    let answer = next.call(request).instrument(span.clone()).await?.map_into_boxed_body();
+    let answer = match origins::require_private_credentials(&request) {
+        Ok(()) => next.call(request).instrument(span.clone()).await?.map_into_boxed_body(),
+        Err(refused) => request.error_response(refused),
+    };
     let answer = span.in_scope(|| complete(answer, &id, &method));
     count(answer.status(), begun);
     Ok(answer)

@@ -1,25 +1,59 @@
-//! Where a request comes from: the address it is counted by, and whether our own pages sent it.
+//! Where a request comes from: the address it is counted by, whether its way is private, and whether our own pages sent it.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use actix_web::{
-    HttpRequest,
+    HttpMessage, HttpRequest,
+    dev::{Extensions, ServiceRequest},
     http::header::{self, HeaderMap},
 };
+use fanfare_domain::peers::Peer;
 use fanfare_protocol::ErrorCode;
 
-use crate::problems::ApiError;
+use crate::{extract::SESSION_COOKIES, problems::ApiError};
 
-/// The address that limits count by: the caller's own, or its /64 network where it is IPv6.
-pub(crate) fn address(request: &HttpRequest, trust_forwarded: bool) -> IpAddr {
-    let peer = request.peer_addr().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.ip());
-    let forwarded = trust_forwarded.then(|| last_hop(request.headers())).flatten();
-    network(forwarded.unwrap_or(peer))
+/// Who sent a request, as the server found before it came here; without that, its connection speaks for itself.
+pub(crate) fn peer(extensions: &Extensions, connection: Option<SocketAddr>) -> Peer {
+    let found = extensions.get::<Peer>().copied();
+    found.unwrap_or_else(|| Peer::of_connection(connection.map(|connection| connection.ip())))
 }
 
-/// The address that our own proxy saw: it appends to what the client may have made up.
-fn last_hop(headers: &HeaderMap) -> Option<IpAddr> {
-    headers.get_all("x-forwarded-for").last()?.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
+fn peer_of(request: &HttpRequest) -> Peer {
+    peer(&request.extensions(), request.peer_addr())
+}
+
+/// The address that limits count by: the caller's own, or its /64 network where it is IPv6.
+pub(crate) fn address(request: &HttpRequest) -> IpAddr {
+    network(peer_of(request).address)
+}
+
+/// Refuses a request that is about to carry credentials, or has carried them, where others could read them on the way.
+pub(crate) fn require_private(request: &HttpRequest) -> Result<(), ApiError> {
+    if peer_of(request).is_private { Ok(()) } else { Err(in_the_clear()) }
+}
+
+/// The same for any request, whoever answers it, by what it carries: it is refused before anybody looks at that.
+pub(crate) fn require_private_credentials(request: &ServiceRequest) -> Result<(), ApiError> {
+    let is_private = peer(&request.extensions(), request.peer_addr()).is_private;
+    if is_private || !carries_credentials(request.headers(), request.query_string()) {
+        return Ok(());
+    }
+    Err(in_the_clear())
+}
+
+fn in_the_clear() -> ApiError {
+    ApiError::new(
+        ErrorCode::TlsRequired,
+        "the request came over plain HTTP from another machine, with credentials or for some",
+    )
+}
+
+fn carries_credentials(headers: &HeaderMap, query: &str) -> bool {
+    let cookies = headers.get_all(header::COOKIE).filter_map(|value| value.to_str().ok());
+    let mut names = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.split('=').next());
+    headers.contains_key(header::AUTHORIZATION)
+        || names.any(|name| SESSION_COOKIES.contains(&name.trim()))
+        || query.split('&').any(|pair| pair.split('=').next() == Some("token"))
 }
 
 fn network(address: IpAddr) -> IpAddr {
@@ -39,12 +73,10 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    pub fn of(request: &HttpRequest, trust_forwarded: bool) -> Self {
+    pub fn of(request: &HttpRequest) -> Self {
         let headers = request.headers();
-        let forwarded = trust_forwarded
-            && text(headers, "x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
         let host = text(headers, "host").or_else(|| request.uri().authority().map(|authority| authority.as_str()));
-        Self { https: forwarded || request.app_config().secure(), host: host.unwrap_or_default().to_ascii_lowercase() }
+        Self { https: peer_of(request).https, host: host.unwrap_or_default().to_ascii_lowercase() }
     }
 
     /// Whether the name asked for is one of this machine itself, where browsers take plain http for safe.
@@ -127,16 +159,37 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_headers_count_only_where_they_are_trusted() {
-        let request = TestRequest::default()
-            .peer_addr("10.0.0.1:99".parse().unwrap())
-            .insert_header(("host", "Fanfare.example"))
-            .insert_header(("x-forwarded-for", "1.1.1.1, 2001:db8:1:2:3:4:5:6"))
-            .insert_header(("x-forwarded-proto", "https"))
-            .to_http_request();
-        assert_eq!(address(&request, false), "10.0.0.1".parse::<IpAddr>().unwrap());
-        assert_eq!(address(&request, true), "2001:db8:1:2::".parse::<IpAddr>().unwrap());
-        assert_eq!(Own::of(&request, false), own(false, "fanfare.example"));
-        assert_eq!(Own::of(&request, true), own(true, "fanfare.example"));
+    fn what_the_server_found_counts_and_headers_do_not() {
+        let request = || {
+            TestRequest::default()
+                .peer_addr("10.0.0.1:99".parse().unwrap())
+                .insert_header(("host", "Fanfare.example"))
+                .insert_header(("x-forwarded-for", "1.1.1.1"))
+                .insert_header(("x-forwarded-proto", "https"))
+        };
+        let alone = request().to_http_request();
+        assert_eq!(address(&alone), "10.0.0.1".parse::<IpAddr>().unwrap());
+        assert_eq!(Own::of(&alone), own(false, "fanfare.example"));
+        assert!(require_private(&alone).is_err());
+        let found = request().to_http_request();
+        let theirs = "2001:db8:1:2:3:4:5:6".parse().unwrap();
+        found.extensions_mut().insert(Peer { address: theirs, https: true, is_private: true });
+        assert_eq!(address(&found), "2001:db8:1:2::".parse::<IpAddr>().unwrap());
+        assert_eq!(Own::of(&found), own(true, "fanfare.example"));
+        assert!(require_private(&found).is_ok());
+    }
+
+    #[test]
+    fn credentials_in_the_clear_are_refused_wherever_they_stand() {
+        let refused = |uri: &str, headers: &[(&'static str, &'static str)]| {
+            let request = TestRequest::with_uri(uri).peer_addr("192.0.2.1:99".parse().unwrap());
+            let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
+            require_private_credentials(&request.to_srv_request()).is_err()
+        };
+        assert!(refused("/", &[("authorization", "Bearer x")]));
+        assert!(refused("/", &[("cookie", "a=b; session=x")]));
+        assert!(refused("/", &[("cookie", "__Host-session=x")]));
+        assert!(refused("/v1/sse?channel=a&token=x", &[]));
+        assert!(!refused("/v1/sse?channel=a&cursor=token", &[("cookie", "theme=session")]));
     }
 }

@@ -20,6 +20,7 @@ pub mod messages;
 pub mod metrics;
 pub mod origins;
 pub mod partitions;
+pub mod peers;
 pub mod plans;
 pub mod publishing;
 pub mod refusals;

@@ -80,6 +80,9 @@ metrics! {
     HttpRequests Counter "fanfare_http_requests_total" Some("status"), "HTTP requests answered, by class of status.";
     HttpSeconds Histogram "fanfare_http_request_seconds" None, "From an HTTP request's arrival to its answer; upgrades not counted.";
     OutboxBytes Gauge "fanfare_outbox_bytes" None, "Bytes that wait in the outboxes of all connections.";
+    TlsHandshakeFailures Counter "fanfare_tls_handshake_failures_total" Some("reason"), "Connections that did not get through the TLS handshake, by reason: `busy`, `failed`, `plain_http`, `timeout`.";
+    TlsCertificateReloads Counter "fanfare_tls_certificate_reloads_total" Some("outcome"), "Changed certificate files, by outcome: `used`, `refused`.";
+    TlsCertificateExpiry Gauge "fanfare_tls_certificate_expiry_seconds" None, "When the certificate in use ends, in seconds since 1970; absent without TLS.";
     SpansExported Counter "fanfare_spans_exported_total" None, "Spans that the OTLP endpoint took.";
     SpansDropped Counter "fanfare_spans_dropped_total" Some("reason"), "Spans that were not exported, by reason: `export_failed`, `queue_full`.";
 }
@@ -102,6 +105,12 @@ impl Metric {
     pub fn shift(self, by: f64) {
         debug_assert!(self.kind() == Kind::Gauge);
         metrics::gauge!(self.name()).increment(by);
+    }
+
+    /// Sets a gauge.
+    pub fn set(self, value: f64) {
+        debug_assert!(self.kind() == Kind::Gauge);
+        metrics::gauge!(self.name()).set(value);
     }
 
     /// Records a duration in a histogram.

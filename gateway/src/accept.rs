@@ -3,14 +3,14 @@
 use std::{rc::Rc, time::Duration};
 
 use actix_web::{
-    HttpRequest, HttpResponse, Resource,
+    HttpMessage, HttpRequest, HttpResponse, Resource,
     http::{
         Method, StatusCode,
         header::{self, HeaderName, HeaderValue},
     },
     web,
 };
-use fanfare_domain::Refusal;
+use fanfare_domain::{Refusal, peers::Peer};
 use fanfare_protocol::{ErrorCode, errors::Problem};
 
 use crate::{
@@ -38,6 +38,9 @@ async fn connect(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     if hub.gateway().is_draining() {
         return refuse(&request, &Refusal::plain(ErrorCode::Draining));
     }
+    if let Err(refusal) = require_private(&request) {
+        return refuse(&request, &refusal);
+    }
     let Some(unconnected) = Unconnected::new(hub.gateway()) else {
         let why = "too many sockets wait for their `connect`";
         return refuse(&request, &Refusal::new(ErrorCode::Unavailable, why).retry_after(Duration::from_secs(1)));
@@ -63,6 +66,16 @@ pub(crate) async fn other_method(request: HttpRequest) -> HttpResponse {
     let mut refused = refuse(&request, &Refusal::new(ErrorCode::MethodNotAllowed, why));
     refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, OPTIONS"));
     refused
+}
+
+/// Refuses a socket on which a token would cross a network in the clear, before any can: the client learns it from the handshake.
+fn require_private(request: &HttpRequest) -> Result<(), Refusal> {
+    let found = request.extensions().get::<Peer>().copied();
+    let peer = found.unwrap_or_else(|| Peer::of_connection(request.peer_addr().map(|connection| connection.ip())));
+    if peer.is_private {
+        return Ok(());
+    }
+    Err(Refusal::new(ErrorCode::TlsRequired, "the socket came over plain HTTP from another machine"))
 }
 
 /// What the handshake says of its client: a token in `Authorization` serves in place of the one in `connect`.

@@ -85,6 +85,7 @@ error_codes! {
     BadCredentials "bad_credentials" 401 None, Never, "The email address or the password is wrong", "Check both, and try again.";
     SessionExpired "session_expired" 401 None, Never, "The session is over", "Log in again.";
     ForeignOrigin "foreign_origin" 403 None, Never, "A change by cookie must come from our own pages", "Send the same `Origin` as the server's, or use the session token as a bearer.";
+    TlsRequired "tls_required" 403 None, Never, "Credentials do not cross a network in the clear", "Use https:// or wss://. Where something in front ends TLS, the operator names it in `trusted_proxies` (FANFARE_TRUSTED_PROXIES) and has it send `X-Forwarded-For` and `X-Forwarded-Proto`, or sets `plain_http` (FANFARE_PLAIN_HTTP) to `allow`.";
     Forbidden "forbidden" 403 None, Never, "The right for this is missing", "Ask for a role, key or token that carries the right named in the message.";
     OriginNotAllowed "origin_not_allowed" 403 Some(4030), Never, "The app does not allow this origin", "Add the page's origin to the app's `origins`.";
     AppDisabled "app_disabled" 403 Some(4020), Never, "The app is disabled", "Enable the app, or use another.";

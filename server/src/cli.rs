@@ -12,7 +12,8 @@ use crate::{
     problem::Problem,
     restored,
     role::Role,
-    serve,
+    serve::{self, Extras},
+    tls,
 };
 
 const EXAMPLES: &str = "\
@@ -42,6 +43,7 @@ enum Command {
 Examples:
   fanfare serve
   fanfare serve --demo                       makes a tenant, an app and a key on the first run, and prints lines to paste
+  fanfare serve --demo --dev-tls             the same over https and wss, with a certificate that signs itself
   FANFARE_LISTEN=127.0.0.1:9000 fanfare serve
 
 It keeps everything in its data folder, or in Postgres, RabbitMQ and Redis where FANFARE_DATABASE_URL, FANFARE_AMQP_URL and
@@ -128,6 +130,7 @@ The server cuts a token down to what its key may do.")]
 Examples:
   fanfare publish chat:1 '{\"text\":\"hi\"}'
   fanfare publish chat:1 --text 'hi there' --name said --persisted
+  fanfare publish chat:1 '1' --url https://localhost:8443 --ca cert.pem
   fanfare publish orders '{\"id\":7}' --idempotency-key order-7      safe to repeat for 24 hours")]
     Publish(publish::PublishArgs),
     /// Follow channels: one JSON line a message, across reconnects, none twice and none missing
@@ -164,6 +167,9 @@ struct ServeArgs {
     /// Make a demo tenant, app and key on the first run, and print lines to paste
     #[arg(long)]
     demo: bool,
+    /// Speak TLS with a certificate for development, which is made on the first run
+    #[arg(long)]
+    dev_tls: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -176,6 +182,7 @@ enum Page {
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    tls::install();
     match execute(cli.command.unwrap_or(Command::Serve(cli.serve))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
@@ -187,10 +194,13 @@ pub fn run() -> ExitCode {
 
 fn execute(command: Command) -> Result<(), Problem> {
     match command {
-        Command::Serve(args) => serve::run(&configuration(&args.file)?, Role::All, args.demo),
-        Command::Api(args) => serve::run(&configuration(&args)?, Role::Api, false),
-        Command::Gateway(args) => serve::run(&configuration(&args)?, Role::Gateway, false),
-        Command::Worker(args) => serve::run(&configuration(&args)?, Role::Worker, false),
+        Command::Serve(args) => {
+            let extras = Extras { demo: args.demo, dev_tls: args.dev_tls };
+            serve::run(&configuration(&args.file)?, Role::All, extras)
+        }
+        Command::Api(args) => serve::run(&configuration(&args)?, Role::Api, Extras::default()),
+        Command::Gateway(args) => serve::run(&configuration(&args)?, Role::Gateway, Extras::default()),
+        Command::Worker(args) => serve::run(&configuration(&args)?, Role::Worker, Extras::default()),
         Command::Migrate(args) => runtime()?.block_on(migrate::run(&configuration(&args)?)),
         Command::DeadLetters { file, action } => runtime()?.block_on(dead_letters::run(&configuration(&file)?, action)),
         Command::Restored(args) => runtime()?.block_on(restored::run(&configuration(&args)?)),

@@ -2,9 +2,7 @@
 
 use std::{
     fmt::Write as _,
-    fs::{self, DirBuilder, OpenOptions, Permissions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -23,7 +21,7 @@ use fanfare_protocol::Namespace;
 use secrecy::{ExposeSecret, SecretString};
 use tracing::info;
 
-use crate::{compose::Node, problem::Problem};
+use crate::{compose::Node, owned, problem::Problem};
 
 /// The channel of the examples; its namespace is public.
 const CHANNEL: &str = "demo:hello";
@@ -56,8 +54,10 @@ pub async fn prepare(node: &Node, plan: &str) -> Result<Demo, Problem> {
 
 impl Demo {
     /// Lines to paste; the first time, the password of the tenant's owner is among them.
-    pub fn lines(&self, url: &str) -> String {
-        show(url, self.key.expose_secret(), self.account.as_ref())
+    ///
+    /// `ca` is the certificate that clients are to trust, where no system does.
+    pub fn lines(&self, url: &str, ca: Option<&Path>) -> String {
+        show(url, ca, self.key.expose_secret(), self.account.as_ref())
     }
 }
 
@@ -105,36 +105,26 @@ async fn sign_up(store: &SqlStore, plan: &str, now: Timestamp) -> Result<(Tenant
 }
 
 fn keep(file: &Path, key: &SecretString) -> Result<(), Problem> {
-    write(file, key).map_err(|error| {
+    owned::write(file, &format!("{}\n", key.expose_secret())).map_err(|error| {
         Problem::new(format!("{} cannot be written: {error}", file.display()), "Make the data folder writable.")
     })
-}
-
-/// The folder is made where it is not there. A file that was there before does not lend its mode: the new one takes its place.
-fn write(file: &Path, key: &SecretString) -> io::Result<()> {
-    if let Some(folder) = file.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
-    let unfinished = file.with_extension("new");
-    let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    new.set_permissions(Permissions::from_mode(0o600))?;
-    writeln!(new, "{}", key.expose_secret())?;
-    fs::rename(&unfinished, file)
 }
 
 fn failed(error: &fanfare_domain::StoreError) -> Problem {
     Problem::new(format!("the demo could not be made: {error}"), "Look at the log, or start without --demo.")
 }
 
-fn show(url: &str, key: &str, account: Option<&Account>) -> String {
+fn show(url: &str, ca: Option<&Path>, key: &str, account: Option<&Account>) -> String {
     let id = key.split_once('.').map_or(key, |(id, _)| id);
     let command = command();
+    let trusting = |option: &str| ca.map(|ca| format!(" {option} {}", ca.display())).unwrap_or_default();
     let mut text = String::from("\nTry it. In one terminal, follow a channel:\n\n");
     let mut add = |line: String| writeln!(text, "{line}").expect("a string takes what is written");
-    add(format!("  FANFARE_KEY={key} {command} tail {CHANNEL} --url {url}\n"));
+    add(format!("  FANFARE_KEY={key} {command} tail {CHANNEL} --url {url}{}\n", trusting("--ca")));
     add("In another, publish to it:\n".to_owned());
     add(format!(
-        "  curl {url}/v1/channels/{CHANNEL}/messages -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' -d '{{\"name\":\"said\",\"data\":{{\"text\":\"hello\"}}}}'\n"
+        "  curl{} {url}/v1/channels/{CHANNEL}/messages -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' -d '{{\"name\":\"said\",\"data\":{{\"text\":\"hello\"}}}}'\n",
+        trusting("--cacert")
     ));
     add("In a browser, watch it, or watch and publish (what follows the # stays in the browser):\n".to_owned());
     add(format!("  {url}/demo#key={id}"));
@@ -150,7 +140,7 @@ fn show(url: &str, key: &str, account: Option<&Account>) -> String {
 }
 
 /// How this program is called from where its user stands.
-fn command() -> String {
+pub fn command() -> String {
     let name = "fanfare";
     let own = std::env::current_exe().ok();
     let on_path = std::env::var_os("PATH").is_some_and(|path| {
@@ -169,6 +159,8 @@ fn canonical(path: PathBuf) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
     use super::*;
 
     #[test]

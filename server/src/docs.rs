@@ -137,9 +137,10 @@ const OTHERS: &str = r#"
 
 | variable | read by | what it is |
 |---|---|---|
+| `FANFARE_CA` | `publish`, `tail` | a file with the certificates to trust, in PEM, in place of the system's, as `--ca` |
 | `FANFARE_CONFIG` | `serve`, `api`, `gateway`, `worker`, `migrate`, `restored`, `check`, `dead-letters` | the file with the settings, as `--config` |
 | `FANFARE_KEY` | `token`, `publish`, `tail` | the API key, `fk_….fs_…`, as `--key` |
-| `FANFARE_URL` | `publish`, `tail` | the server, as `--url`; `http://127.0.0.1:8080` where it is not set |
+| `FANFARE_URL` | `publish`, `tail` | the server, as `--url`, with `http://` or `https://`; `http://127.0.0.1:8080` where it is not set |
 "#;
 
 /// `docs/configuration.md`.

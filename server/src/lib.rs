@@ -1,5 +1,6 @@
 //! The `fanfare` binary as a library: configuration, composition of the parts of each role into one process, and the command line.
 
+pub mod arrivals;
 pub mod beats;
 pub mod check;
 pub mod cli;
@@ -17,10 +18,13 @@ pub mod listening;
 pub mod migrate;
 pub mod ops;
 pub mod output;
+pub mod owned;
 pub mod problem;
 pub mod process;
 pub mod public;
 pub mod readiness;
 pub mod restored;
 pub mod role;
+pub mod secured;
 pub mod serve;
+pub mod tls;

@@ -34,8 +34,8 @@ fn try_listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// The address as somebody on this machine types it.
-pub fn url(listener: &TcpListener) -> Result<String, Problem> {
+/// The address as somebody on this machine types it; `scheme` is `http` or `https`.
+pub fn url(listener: &TcpListener, scheme: &str) -> Result<String, Problem> {
     let mut address = listener
         .local_addr()
         .map_err(|error| Problem::new(format!("a listener has no address: {error}"), "Start the server again."))?;
@@ -45,7 +45,7 @@ pub fn url(listener: &TcpListener) -> Result<String, Problem> {
             IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    Ok(format!("http://{address}"))
+    Ok(format!("{scheme}://{address}"))
 }
 
 #[cfg(test)]
@@ -65,6 +65,6 @@ mod tests {
     #[test]
     fn every_address_is_shown_as_one_that_can_be_typed() {
         let everywhere = listen("0.0.0.0:0".parse().unwrap(), "listen", "FANFARE_LISTEN").unwrap();
-        assert!(url(&everywhere).unwrap().starts_with("http://127.0.0.1:"));
+        assert!(url(&everywhere, "http").unwrap().starts_with("http://127.0.0.1:"));
     }
 }

@@ -1,9 +1,13 @@
 //! The public listener: the gateway, the API and the pages on one port, or those of them that the role has.
 
-use std::{io, net::TcpListener, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
 
-use actix_http::{HttpService, KeepAlive, error::DispatchError};
-use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_http::{HttpService, KeepAlive, Protocol, error::DispatchError};
+use actix_service::{IntoServiceFactory, Service, ServiceFactoryExt, fn_service, map_config};
 use actix_web::{
     App, Error, HttpRequest, HttpResponse,
     dev::{AppConfig, Server},
@@ -15,7 +19,13 @@ use fanfare_api::Services;
 use fanfare_gateway::Gateway;
 use fanfare_protocol::{ErrorCode, errors::Problem};
 
-use crate::{config::Config, idling::Idling, lingering::Lingering};
+use crate::{
+    arrivals::Arrivals,
+    config::Config,
+    idling::Idling,
+    lingering::Lingering,
+    tls::{Stream, Tls},
+};
 
 /// How long an idle HTTP connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -35,14 +45,27 @@ pub fn serve(
     services: Option<Services>,
     listener: TcpListener,
     config: &Config,
+    tls: Option<Tls>,
+    arrivals: &Arrivals,
 ) -> io::Result<Server> {
     let heartbeat = &config.gateway.connection;
     let silence = heartbeat.ping_interval + heartbeat.pong_timeout;
     let idle = KEEP_ALIVE.max(silence) + MARGIN;
     let builder = Server::build();
     let signal = builder.graceful_shutdown_signal();
+    let arrivals = arrivals.clone();
     let http = move || {
-        let mut app = App::new().wrap(from_fn(fanfare_api::observe));
+        let (arrivals, tls) = (arrivals.clone(), tls.clone());
+        let mut app = App::new().wrap(from_fn(fanfare_api::observe)).wrap_fn(move |request, inner| {
+            arrivals.note(&request);
+            let arrivals = arrivals.clone();
+            let answer = inner.call(request);
+            async move {
+                let mut answer = answer.await?;
+                arrivals.complete(&mut answer);
+                Ok(answer)
+            }
+        });
         if let Some(gateway) = &gateway {
             app = app.configure(gateway.routes());
         }
@@ -62,13 +85,8 @@ pub fn serve(
             .h1_allow_half_closed(false)
             // Connections linger by themselves, with their end told.
             .client_disconnect_timeout(Duration::ZERO)
-            .h1(map_config(app, |()| AppConfig::default()));
-        fn_service(move |stream: TcpStream| async move {
-            let peer = stream.peer_addr().ok();
-            fanfare_gateway::tune(&stream);
-            Ok::<_, DispatchError>((Lingering::new(Idling::new(stream, idle)), peer))
-        })
-        .and_then(http)
+            .finish(map_config(app, |()| AppConfig::default()));
+        fn_service(move |connection: TcpStream| begin(connection, tls.clone(), idle)).and_then(http)
     };
     let server = builder
         .workers(config.worker_threads())
@@ -78,6 +96,25 @@ pub fn serve(
         .listen("public", listener, http)?
         .run();
     Ok(server)
+}
+
+/// A connection as the HTTP server reads and writes it.
+type Wire = Lingering<Idling<Stream>>;
+
+/// Makes an accepted connection ready for HTTP; one whose handshake came to nothing is counted and over.
+async fn begin(
+    connection: TcpStream,
+    tls: Option<Tls>,
+    idle: Duration,
+) -> Result<(Wire, Protocol, Option<SocketAddr>), DispatchError> {
+    let peer = connection.peer_addr().ok();
+    fanfare_gateway::tune(&connection);
+    let no_handshake = || DispatchError::Io(io::ErrorKind::ConnectionAborted.into());
+    let (stream, protocol) = match tls {
+        Some(tls) => tls.accept(connection).await.ok_or_else(no_handshake)?,
+        None => (Stream::Plain(connection), Protocol::Http1),
+    };
+    Ok((Lingering::new(Idling::new(stream, idle)), protocol, peer))
 }
 
 /// What a process without the API answers at every address that is not the gateway's.

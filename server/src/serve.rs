@@ -10,6 +10,7 @@ use actix_web::{
     dev::{Server, ServerHandle},
     rt,
 };
+use fanfare_domain::peers::PlainHttp;
 use fanfare_gateway::Gateway;
 use fanfare_infra::telemetry::{self, Metrics, Spans};
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::timeout};
@@ -26,6 +27,7 @@ use crate::{
     public,
     readiness::Readiness,
     role::Role,
+    secured::Secured,
 };
 
 /// When a process that was asked to end does so, counted from the end of its drain, whatever still goes on; all that was answered is durable.
@@ -38,11 +40,20 @@ const LAST_SPANS: Duration = Duration::from_millis(100);
 /// How long the engine's threads may take to end after that.
 const LAST: Duration = Duration::from_millis(300);
 
+/// What `serve` makes for those who try it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extras {
+    /// A tenant, an app and a key.
+    pub demo: bool,
+    /// A certificate.
+    pub dev_tls: bool,
+}
+
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// What keeps the process from starting, and what ended it unasked.
-pub fn run(config: &Config, role: Role, with_demo: bool) -> Result<(), Problem> {
+pub fn run(config: &Config, role: Role, extras: Extras) -> Result<(), Problem> {
     let setting_up =
         |error: telemetry::TelemetryError| Problem::new(error.to_string(), "Start the server in a process of its own.");
     let mut spans = telemetry::init(config.log, config.log_format, config.otlp(role).as_ref()).map_err(setting_up)?;
@@ -52,14 +63,30 @@ pub fn run(config: &Config, role: Role, with_demo: bool) -> Result<(), Problem> 
     for variable in &config.passed_over {
         warn!("{}. {}", variable.what, variable.remedy);
     }
+    let secured = Secured::read(config, role, extras)?;
     let engine = process::engine()?;
     spans.start(engine.handle());
     let stop = watch::Sender::new(false);
     let node = engine.block_on(compose::compose(config, role, &stop.subscribe()))?;
-    let demo = if with_demo { Some(engine.block_on(demo::prepare(&node, &config.plan_default))?) } else { None };
-    let served = rt::System::new().block_on(serve(config, node, engine.handle(), metrics, demo, stop, spans));
+    let secured = secured.made(config, &node.home)?;
+    let demo = if extras.demo { Some(engine.block_on(demo::prepare(&node, &config.plan_default))?) } else { None };
+    let served = rt::System::new().block_on(serve(
+        config,
+        node,
+        engine.handle(),
+        metrics,
+        Prepared { secured, demo },
+        stop,
+        spans,
+    ));
     engine.shutdown_timeout(LAST);
     served
+}
+
+/// What was made before anything listens.
+struct Prepared {
+    secured: Secured,
+    demo: Option<Demo>,
 }
 
 /// The parts of a process that serves.
@@ -67,6 +94,7 @@ struct Running {
     readiness: Arc<Readiness>,
     gateway: Option<Gateway>,
     public: Option<Serving>,
+    redirecting: Option<Serving>,
     ops: Serving,
     delivering: Option<Delivering>,
     /// What is printed once it is ready.
@@ -91,7 +119,7 @@ async fn serve(
     node: Node,
     engine: &Handle,
     metrics: Metrics,
-    demo: Option<Demo>,
+    prepared: Prepared,
     stop: watch::Sender<bool>,
     spans: Spans,
 ) -> Result<(), Problem> {
@@ -99,7 +127,8 @@ async fn serve(
     rt::spawn(process::keep_up(metrics.clone(), stop.subscribe()));
     // Held to the end: it locks the data folder.
     let _data_dir = node.data_dir.clone();
-    let mut running = start(config, node, engine, metrics, demo)?;
+    prepared.secured.keep_fresh(engine, &stop);
+    let mut running = start(config, node, engine, metrics, prepared)?;
     let ending = tokio::select! {
         ending = endings.next() => ending,
         ended = run_on(&mut running, &stop) => return ended,
@@ -127,15 +156,20 @@ fn start(
     node: Node,
     engine: &Handle,
     metrics: Metrics,
-    demo: Option<Demo>,
+    prepared: Prepared,
 ) -> Result<Running, Problem> {
+    let Prepared { secured, demo } = prepared;
     let has_public = node.services.is_some() || node.gateway.is_some();
     let listener = has_public.then(|| listening::listen(config.listen, "listen", "FANFARE_LISTEN")).transpose()?;
     let ops_listener = listening::listen(config.ops_listen, "ops_listen", "FANFARE_OPS_LISTEN")?;
-    let ops_url = listening::url(&ops_listener)?;
+    let ops_url = listening::url(&ops_listener, "http")?;
     // A process without a public address is known by its only one.
-    let url = listener.as_ref().map_or_else(|| Ok(ops_url.clone()), listening::url)?;
-    warn_of_clear_text(config, has_public);
+    let url = match &listener {
+        Some(listener) => listening::url(listener, secured.scheme())?,
+        None => ops_url.clone(),
+    };
+    let redirecting = secured.redirect(config, listener.as_ref())?;
+    warn_of_clear_text(config, has_public && secured.tls.is_none());
 
     let delivering = node.delivery.map(|delivery| delivery.start(engine));
     for task in node.tasks {
@@ -144,22 +178,26 @@ fn start(
     let ops = ops::serve(ops_listener, node.readiness.clone(), metrics).map_err(|error| cannot_serve(&error))?;
     let public = match listener {
         Some(listener) => {
-            let server = public::serve(node.gateway.clone(), node.services, listener, config);
+            let arrivals = secured.arrivals(config);
+            let tls = secured.tls.clone();
+            let server = public::serve(node.gateway.clone(), node.services, listener, config, tls, &arrivals);
             Some(Serving::start(server.map_err(|error| cannot_serve(&error))?))
         }
         None => None,
     };
     let mut lines = format!("Fanfare is ready: {url}\nOperations: {ops_url}\n");
+    lines.push_str(&secured.lines(&url));
     if let Some(demo) = demo {
-        lines.push_str(&demo.lines(&url));
+        lines.push_str(&demo.lines(&url, secured.ca()));
     }
     let ops = Serving::start(ops);
-    Ok(Running { readiness: node.readiness, gateway: node.gateway, public, ops, delivering, lines })
+    let redirecting = redirecting.map(Serving::start);
+    Ok(Running { readiness: node.readiness, gateway: node.gateway, public, redirecting, ops, delivering, lines })
 }
 
 /// Says that it is ready once it is, and goes on until a part ends that should not.
 async fn run_on(running: &mut Running, stop: &watch::Sender<bool>) -> Result<(), Problem> {
-    let Running { readiness, public, ops, delivering, lines, .. } = running;
+    let Running { readiness, public, redirecting, ops, delivering, lines, .. } = running;
     let ready = async {
         readiness.first().await;
         output::print(lines)?;
@@ -176,6 +214,10 @@ async fn run_on(running: &mut Running, stop: &watch::Sender<bool>) -> Result<(),
             Some(public) => drop((&mut public.task).await),
             None => pending().await,
         }} => "the server",
+        () = async { match redirecting {
+            Some(redirecting) => drop((&mut redirecting.task).await),
+            None => pending().await,
+        }} => "the redirecting server",
         _ = &mut ops.task => "the operations server",
     };
     error!("{part} ended unasked, so the process ends");
@@ -197,6 +239,9 @@ async fn drain(gateway: &Gateway, window: Duration, ending: Ending, endings: &mu
 
 /// Ends in the order in which nothing is lost: sockets, requests, then what they left in the queue.
 async fn shut_down(running: Running) {
+    if let Some(redirecting) = running.redirecting {
+        redirecting.handle.stop(false).await;
+    }
     if let Some(gateway) = running.gateway
         && timeout(LAST_SOCKETS, gateway.drained()).await.is_err()
     {
@@ -217,11 +262,19 @@ fn cannot_serve(error: &std::io::Error) -> Problem {
     )
 }
 
-fn warn_of_clear_text(config: &Config, has_public: bool) {
-    let public = has_public.then_some(("listen", config.listen));
-    for (name, address) in public.into_iter().chain([("ops_listen", config.ops_listen)]) {
-        if !address.ip().is_loopback() {
-            warn!(%address, "`{name}` is reachable from other machines and speaks no TLS: credentials cross the network in the clear unless a proxy that ends TLS stands before it");
+/// `is_plain` says whether there is a public listener without TLS.
+fn warn_of_clear_text(config: &Config, is_plain: bool) {
+    if is_plain && !config.listen.ip().is_loopback() {
+        match config.trust().plain_http {
+            PlainHttp::Allow => {
+                warn!(address = %config.listen, "`listen` is reachable from other machines and speaks no TLS: credentials cross the network in the clear unless something that ends TLS stands before it");
+            }
+            PlainHttp::Loopback => {
+                warn!(address = %config.listen, "`listen` is reachable from other machines and speaks no TLS: credentials that come from them in the clear are refused, unless a trusted proxy says that they came over TLS");
+            }
         }
+    }
+    if !config.ops_listen.ip().is_loopback() {
+        warn!(address = %config.ops_listen, "`ops_listen` is reachable from other machines: what it tells crosses the network in the clear");
     }
 }

@@ -17,9 +17,10 @@ async fn with_plan(limits: &str) -> Server {
     Server::start(Options::default().config(&config).env("FANFARE_PLAN_DEFAULT", "tiny")).await
 }
 
-/// A server with these settings of the API, which believes `X-Forwarded-For`.
+/// A server with these settings of the API, which believes our `X-Forwarded-For`.
 async fn with_api(settings: &str) -> Server {
-    Server::start(Options::default().config(&format!("[api]\ntrust_forwarded = true\n{settings}\n"))).await
+    let config = format!("trusted_proxies = \"127.0.0.1\"\nplain_http = \"allow\"\n[api]\n{settings}\n");
+    Server::start(Options::default().config(&config)).await
 }
 
 /// Holds an answer to 429, with all that tells when to come back.

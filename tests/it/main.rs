@@ -32,5 +32,6 @@ mod stores;
 mod streams;
 mod subscriptions;
 mod tidy;
+mod tls;
 mod tokens;
 mod tracing;

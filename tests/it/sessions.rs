@@ -174,7 +174,7 @@ async fn a_cookie_changes_things_only_as_json_and_from_our_own_pages() {
 
 #[tokio::test]
 async fn away_from_this_machine_a_session_lives_in_a_secure_host_cookie_only() {
-    let server = Server::start(Options::default().env("FANFARE_API_TRUST_FORWARDED", "true")).await;
+    let server = Server::start(Options::default().env("FANFARE_TRUSTED_PROXIES", "127.0.0.1")).await;
     let tenant = Tenant::sign_up(&server).await;
     let body = json!({"email": tenant.email, "password": PASSWORD});
     let request = tenant
@@ -194,5 +194,5 @@ async fn away_from_this_machine_a_session_lives_in_a_secure_host_cookie_only() {
     put("__Host-session", "https", "https://fanfare.example").await.expect(StatusCode::OK);
     put("__Host-session", "https", "http://fanfare.example").await.expect_problem(403, "foreign_origin");
     put("session", "https", "https://fanfare.example").await.expect_problem(401, "unauthorized");
-    put("__Host-session", "http", "http://fanfare.example").await.expect_problem(401, "unauthorized");
+    put("__Host-session", "http", "http://fanfare.example").await.expect_problem(403, "tls_required");
 }

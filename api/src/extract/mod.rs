@@ -16,7 +16,7 @@ pub(crate) use bodies::{Body, Text, Valid};
 pub(crate) use callers::{Caller, OnChannel, named_credential};
 pub(crate) use json::{Unreadable, escape, parse};
 pub(crate) use queries::Query;
-pub(crate) use sessions::{SignedIn, Stranger, set_cookie, take_cookie};
+pub(crate) use sessions::{SESSION_COOKIES, SignedIn, Stranger, set_cookie, take_cookie};
 
 /// What an extractor's future looks like.
 pub(crate) type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;

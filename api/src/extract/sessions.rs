@@ -29,6 +29,8 @@ use crate::{
 const HOST_COOKIE: &str = "__Host-session";
 /// The cookie of a session over plain http on this machine.
 const LOOPBACK_COOKIE: &str = "session";
+/// Every cookie that may hold a session.
+pub(crate) const SESSION_COOKIES: [&str; 2] = [HOST_COOKIE, LOOPBACK_COOKIE];
 /// What every session token begins with.
 const TOKEN_PREFIX: &str = "ses_";
 
@@ -66,7 +68,9 @@ impl FromRequest for Stranger {
 /// Counts a request to the control plane by its address.
 fn admit(request: &HttpRequest) -> Result<IpAddr, ApiError> {
     let services = Services::of(request);
-    let address = origins::address(request, services.config.trust_forwarded);
+    // Whoever comes here has sent a session or a password, or will.
+    origins::require_private(request)?;
+    let address = origins::address(request);
     services.gates.control.admit(request, address)?;
     Ok(address)
 }
@@ -76,7 +80,7 @@ async fn sign_in(request: &HttpRequest) -> Result<SignedIn, ApiError> {
     let services = Services::of(request);
     let token = match bearer(request)? {
         Some(token) => token,
-        None => cookie(request, services.config.trust_forwarded)?,
+        None => cookie(request)?,
     };
     let found = services.ports.accounts.session(&secrets::fingerprint(&token), services.now()).await?;
     let (session, user) = found.ok_or_else(|| ApiError::plain(ErrorCode::SessionExpired))?;
@@ -98,8 +102,8 @@ fn bearer(request: &HttpRequest) -> Result<Option<SecretString>, ApiError> {
 }
 
 /// The token of the cookie; a change by cookie must come from our own pages, as JSON.
-fn cookie(request: &HttpRequest, trust_forwarded: bool) -> Result<SecretString, ApiError> {
-    let own = Own::of(request, trust_forwarded);
+fn cookie(request: &HttpRequest) -> Result<SecretString, ApiError> {
+    let own = Own::of(request);
     let cookie = cookie_name(&own).and_then(|name| request.cookie(name));
     let cookie = cookie.ok_or_else(|| ApiError::new(ErrorCode::Unauthorized, "nobody is signed in"))?;
     if request.method() != Method::GET {
@@ -130,7 +134,7 @@ pub(crate) fn take_cookie(request: &HttpRequest) -> Cookie<'static> {
 }
 
 fn build_cookie(request: &HttpRequest, value: String, life: time::Duration) -> Cookie<'static> {
-    let own = Own::of(request, Services::of(request).config.trust_forwarded);
+    let own = Own::of(request);
     let name = cookie_name(&own).unwrap_or(HOST_COOKIE);
     Cookie::build(name, value)
         .path("/")

@@ -9,18 +9,34 @@ use std::{
 
 use fanfare_domain::Timestamp;
 
-use crate::{listening, problem::Problem};
+use crate::{
+    listening,
+    problem::Problem,
+    tls::{self, Files},
+};
 
 /// Fewer open files than this are too few sockets for a server.
 const FEWEST_FILES: u64 = 4_096;
 /// 1 January 2025: a clock before this was never set.
 const EARLIEST: Timestamp = Timestamp(1_735_689_600_000);
+const DAY_S: u64 = 24 * 3_600;
 /// How far the clock may be behind what was written by it.
 const BEHIND: Duration = Duration::from_secs(60);
 
 /// Whether that address can be listened on.
 pub(super) fn port(address: SocketAddr, setting: &str, variable: &str) -> Result<String, Problem> {
     listening::listen(address, setting, variable).map(|_| format!("{address} is free"))
+}
+
+/// Whether the certificate can be served, and for how long.
+pub(super) fn certificate(files: &Files) -> Result<String, Problem> {
+    let pair = tls::load(files)?;
+    match pair.left().as_secs() / DAY_S {
+        _ if pair.left().is_zero() => {
+            Err(Problem::new(format!("{} has ended", files.cert.display()), "Put a new certificate in its place."))
+        }
+        days => Ok(format!("certificate {}, good for {days} days", pair.fingerprint)),
+    }
 }
 
 /// Whether there can be as many sockets as a server has.

@@ -29,6 +29,11 @@ pub async fn run(file: Option<&Path>) -> Result<(), Problem> {
             });
             findings.push(("listen", machine::port(config.listen, "listen", "FANFARE_LISTEN")));
             findings.push(("ops_listen", machine::port(config.ops_listen, "ops_listen", "FANFARE_OPS_LISTEN")));
+            if let Some(address) = config.redirect_listen {
+                findings
+                    .push(("redirect_listen", machine::port(address, "redirect_listen", "FANFARE_REDIRECT_LISTEN")));
+            }
+            findings.extend(config.tls().map(|files| ("tls", machine::certificate(&files))));
             findings.push(("clock", machine::clock(&config.data_dir, SystemClock.now())));
         }
         Err(bad) => findings.extend(bad.0.into_iter().map(|problem| ("configuration", Err(problem)))),

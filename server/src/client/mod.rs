@@ -6,3 +6,4 @@ pub mod endpoint;
 pub mod publish;
 pub mod tail;
 pub mod token;
+mod trust;

@@ -1,12 +1,14 @@
 //! `fanfare publish`: one message over REST, and the server's answer.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use fanfare_protocol::ChannelName;
 use reqwest::header;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{answers, credentials::ApiKey, endpoint::Endpoint};
+use super::{answers, credentials::ApiKey, endpoint::Endpoint, trust};
 use crate::{output, problem::Problem};
 
 /// The message and where it goes.
@@ -32,6 +34,9 @@ pub struct PublishArgs {
     /// The server
     #[arg(long, env = "FANFARE_URL", default_value = "http://127.0.0.1:8080")]
     url: String,
+    /// A file with the certificates to trust, in PEM, in place of the system's
+    #[arg(long, env = "FANFARE_CA", value_name = "PATH")]
+    ca: Option<PathBuf>,
     /// The API key, fk_….fs_…
     #[arg(long, env = "FANFARE_KEY", hide_env_values = true)]
     key: Option<String>,
@@ -46,7 +51,7 @@ struct Body<'a> {
 
 /// Publishes, and prints the answer's JSON.
 pub async fn run(args: &PublishArgs) -> Result<(), Problem> {
-    let endpoint = Endpoint::parse(&args.url)?;
+    let endpoint = Endpoint::new(&args.url, args.ca.as_deref())?;
     let key = ApiKey::required(args.key.as_deref())?;
     let channel = ChannelName::parse(&args.channel)
         .map_err(|bad| Problem::new(bad.to_string(), "Use 1 to 200 bytes of A–Z a–z 0–9 _ - = @ , . ; :"))?;
@@ -86,6 +91,9 @@ fn data(text: &str, is_text: bool) -> Result<Box<RawValue>, Problem> {
 fn unreachable(endpoint: &Endpoint, error: &reqwest::Error) -> Problem {
     let cause = std::iter::successors(std::error::Error::source(error), |error| error.source()).last();
     let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+    if let Some(refused) = trust::refused(&cause) {
+        return refused;
+    }
     Problem::new(
         format!("{endpoint} did not answer: {cause}"),
         "Start the server with `fanfare serve`, or name it with --url or FANFARE_URL.",

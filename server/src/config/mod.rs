@@ -11,6 +11,7 @@ use std::{
 use fanfare_api::ApiConfig;
 use fanfare_domain::{
     partitions::Partition,
+    peers::{Networks, PlainHttp},
     plans::{Limits, Plans},
 };
 use fanfare_gateway::GatewayConfig;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::problem::Problem;
 use engines::Engines;
+use tls::Hsts;
 
 pub mod engines;
 mod otlp;
@@ -27,6 +29,7 @@ pub mod settings;
 mod sources;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 
 /// As many threads as can serve requests and sockets.
 const MOST_WORKERS: usize = 512;
@@ -41,6 +44,19 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where health, readiness and metrics listen.
     pub ops_listen: SocketAddr,
+    /// The certificate of `listen`, with those that lead to the root.
+    #[serde(default)]
+    tls_cert: Option<PathBuf>,
+    #[serde(default)]
+    tls_key: Option<PathBuf>,
+    /// `Strict-Transport-Security` of answers over TLS.
+    pub hsts: Hsts,
+    /// Where plain HTTP is sent on to `listen`.
+    #[serde(default)]
+    pub redirect_listen: Option<SocketAddr>,
+    #[serde(default)]
+    trusted_proxies: Networks,
+    plain_http: PlainHttp,
     /// The folder of the database and the master key.
     pub data_dir: PathBuf,
     #[serde(default, deserialize_with = "secret")]
@@ -118,6 +134,7 @@ impl Config {
             keys.into_iter().filter_map(|(name, key)| wrong_key(name, key.as_ref()?)).collect();
         problems.extend(config.plans().err());
         problems.extend(config.wrong_endpoint());
+        problems.extend(config.half_tls());
         match config.chosen_engines() {
             Ok(engines) => config.engines = engines,
             Err(found) => problems.extend(found),

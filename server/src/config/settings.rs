@@ -75,11 +75,53 @@ pub const SETTINGS: &[Setting] = &[
         "The address and port of `/healthz`, `/readyz` and `/metrics`; not for the public.",
     ),
     row(
+        "tls_cert",
+        "FANFARE_TLS_CERT",
+        Kind::Text,
+        None,
+        "The file of the certificate with which `listen` speaks TLS (1.2 and up, HTTP/2 and HTTP/1.1), and after it those that lead to the root, in PEM. It comes with `tls_key`. Changed files are taken up within seconds, at once on SIGHUP, and no connection is dropped; a pair that is wrong is refused, and the one before goes on.",
+    ),
+    row(
+        "tls_key",
+        "FANFARE_TLS_KEY",
+        Kind::Text,
+        None,
+        "The file of the certificate's private key, unencrypted, in PEM.",
+    ),
+    row(
+        "hsts",
+        "FANFARE_HSTS",
+        Kind::Text,
+        Some("max-age=31536000"),
+        "`Strict-Transport-Security` of every answer where `listen` speaks TLS, so that browsers come over TLS only; `off` for none. `serve --dev-tls` sends none.",
+    ),
+    row(
+        "redirect_listen",
+        "FANFARE_REDIRECT_LISTEN",
+        Kind::Text,
+        None,
+        "An address and port that speak plain HTTP and only send on (308) to the same address at the TLS port, as `0.0.0.0:80`.",
+    ),
+    row(
+        "trusted_proxies",
+        "FANFARE_TRUSTED_PROXIES",
+        Kind::Text,
+        None,
+        "The addresses and networks of your reverse proxies, as `127.0.0.1, 10.0.0.0/8`. Theirs alone is believed: the caller is the rightmost address in `X-Forwarded-For` that is none of these, and came over what `X-Forwarded-Proto` says.",
+    ),
+    row(
+        "plain_http",
+        "FANFARE_PLAIN_HTTP",
+        Kind::Text,
+        Some("loopback"),
+        "From where credentials are taken over plain HTTP. `loopback`: from this machine alone; others are refused as `tls_required`, unless a trusted proxy says that they came over TLS. `allow`: from everywhere; set it only where something that is not named in `trusted_proxies` ends TLS, or on a network that nobody else reads.",
+    ),
+    row(
         "data_dir",
         "FANFARE_DATA_DIR",
         Kind::Text,
         Some("./fanfare-data"),
-        "The folder of the database and the master key; with production engines, only of the key of `serve --demo`. One process at a time may use it. A relative path starts at the working folder.",
+        "The folder of the database and the master key, and of what `serve --demo` and `--dev-tls` make; with production engines, only of the latter. One process at a time may use it. A relative path starts at the working folder.",
     ),
     row(
         "database_url",
@@ -208,13 +250,6 @@ pub const SETTINGS: &[Setting] = &[
         "Requests to the control plane from one address in a minute.",
     ),
     row(
-        "api.trust_forwarded",
-        "FANFARE_API_TRUST_FORWARDED",
-        Kind::Flag,
-        Some("false"),
-        "Believe `X-Forwarded-For` and `X-Forwarded-Proto`. Set it only behind a reverse proxy that writes both; needed where that proxy ends TLS.",
-    ),
-    row(
         "gateway.connection.ping_interval",
         "FANFARE_GATEWAY_CONNECTION_PING_INTERVAL",
         Kind::Duration,
@@ -245,7 +280,7 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 /// Variables that the command line reads for itself; they are no settings of the server.
-pub const CLIENT_VARIABLES: &[&str] = &["FANFARE_CONFIG", "FANFARE_KEY", "FANFARE_URL"];
+pub const CLIENT_VARIABLES: &[&str] = &["FANFARE_CA", "FANFARE_CONFIG", "FANFARE_KEY", "FANFARE_URL"];
 
 /// The setting of that variable.
 pub fn by_variable(variable: &str) -> Option<&'static Setting> {

@@ -1,7 +1,9 @@
 //! What the tests stand on.
 
+pub mod authority;
 pub mod browser;
 pub mod engines;
+pub mod nginx;
 pub mod nodes;
 pub mod ports;
 pub mod postgres;

@@ -118,6 +118,7 @@ impl Broker {
     /// Makes or removes a virtual host.
     async fn manage(&self, method: Method, vhost: &str) {
         let port = self.management.expect("the shared broker has an HTTP interface");
+        fanfare::tls::install();
         let client = Client::builder().no_proxy().build().expect("a client can be built");
         let url = format!("http://127.0.0.1:{port}/api/vhosts/{vhost}");
         let answer = client.request(method, url).basic_auth("guest", Some("guest")).send().await;

@@ -28,6 +28,8 @@ pub fn fanfare() -> Command {
 }
 
 fn bare(binary: &Path) -> Command {
+    // Whoever starts a server asks it things; clients of these tests need it for TLS, and some also without.
+    fanfare::tls::install();
     let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("FANFARE_") {
@@ -295,7 +297,7 @@ fn free_address() -> String {
 }
 
 fn authority(url: &str) -> String {
-    url.trim_start_matches("http://").to_owned()
+    url.split_once("://").map_or(url, |(_, rest)| rest).to_owned()
 }
 
 /// Waits for a process, and for the copy of its output, on a thread that may block, so that the test's other tasks go on.

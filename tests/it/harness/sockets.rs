@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use fanfare::tls::Stream;
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -9,6 +10,8 @@ use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
 };
+
+use super::authority::Authority;
 
 /// How long a test waits for something that should come at once.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,7 +29,7 @@ pub enum Received {
 
 /// A socket of the client protocol. Pings are answered as they are read.
 pub struct Socket {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Stream>,
     unread: VecDeque<Value>,
     next_id: u32,
     recording: Option<Recording>,
@@ -71,7 +74,19 @@ impl Socket {
         Self::over(tcp, url, None, None).await
     }
 
+    /// A socket over TLS that has connected with a token.
+    pub async fn connect_tls(authority: &Authority, url: &str, token: &str) -> Self {
+        let stream = authority.connect(url, &["http/1.1"]).await.expect("the TLS handshake succeeds");
+        let mut socket = Self::on(Stream::Tls(Box::new(stream.into())), url, None, None).await;
+        socket.connected = socket.ask(json!({"op": "connect", "token": token})).await;
+        socket
+    }
+
     async fn over(tcp: TcpStream, url: &str, bearer: Option<&str>, origin: Option<&str>) -> Self {
+        Self::on(Stream::Plain(tcp), url, bearer, origin).await
+    }
+
+    async fn on(stream: Stream, url: &str, bearer: Option<&str>, origin: Option<&str>) -> Self {
         let address = format!("ws://{}/v1/connect", authority(url));
         let mut request = address.into_client_request().expect("the address is one");
         if let Some(token) = bearer {
@@ -83,7 +98,7 @@ impl Socket {
                 .headers_mut()
                 .insert("origin", HeaderValue::from_str(origin).expect("an origin fits into a header"));
         }
-        let (stream, _) = client_async(request, tcp).await.expect("the handshake is answered");
+        let (stream, _) = client_async(request, stream).await.expect("the handshake is answered");
         Self { stream, unread: VecDeque::new(), next_id: 1, recording: None, connected: Value::Null }
     }
 
@@ -296,5 +311,5 @@ impl Socket {
 }
 
 fn authority(url: &str) -> &str {
-    url.trim_start_matches("http://")
+    url.split_once("://").map_or(url, |(_, rest)| rest)
 }

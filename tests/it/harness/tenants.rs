@@ -90,9 +90,18 @@ pub async fn start() -> (Server, Tenant) {
 impl Tenant {
     /// Signs up, makes an app and mints a key with every right.
     pub async fn sign_up(server: &Server) -> Self {
-        let client = Client::builder().no_proxy().build().expect("a client can be built");
+        Self::sign_up_with(server, Client::builder().no_proxy().build().expect("a client can be built")).await
+    }
+
+    /// The same, by another HTTP client.
+    pub async fn sign_up_with(server: &Server, client: Client) -> Self {
+        Self::sign_up_at(server.url(), client).await
+    }
+
+    /// The same, at another address of a server.
+    pub async fn sign_up_at(url: &str, client: Client) -> Self {
         let email = format!("user{}@example.com", unique());
-        let url = server.url().to_owned();
+        let url = url.to_owned();
         let body = json!({"email": email, "password": PASSWORD, "tenant": "Acme"});
         let signed = Answer::of(client.post(format!("{url}/v1/signup")).json(&body)).await.expect(StatusCode::CREATED);
         let text = |value: &Value| value.as_str().expect("a text").to_owned();

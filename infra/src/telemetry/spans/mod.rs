@@ -92,6 +92,8 @@ pub(super) fn collect(otlp: &Otlp) -> Result<(SdkTracer, Spans), OtlpError> {
 }
 
 fn exporter(endpoint: &str) -> Result<SpanExporter, OtlpError> {
+    // A client is made ready for TLS also where it speaks none. Fails only where a provider is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
         .timeout(ANSWER)
         .redirect(reqwest::redirect::Policy::none())

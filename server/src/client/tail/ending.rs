@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Error, protocol::CloseFrame};
 
 use crate::{
-    client::{answers, endpoint::Endpoint},
+    client::{answers, endpoint::Endpoint, trust},
     problem::Problem,
 };
 
@@ -70,6 +70,12 @@ pub(super) fn handshake_failed(endpoint: &Endpoint, error: Error) -> Result<Ende
             if answer.status().is_client_error() && !matches!(answer.status().as_u16(), 408 | 425 | 429) =>
         {
             Err(answers::problem(answer.status().as_u16(), answer.body().as_deref().unwrap_or_default()))
+        }
+        Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+            match trust::refused(&error.to_string()) {
+                Some(refused) => Err(refused),
+                None => Ok(cut(format!("{endpoint} cannot be reached: {error}"))),
+            }
         }
         Error::Http(answer) => Ok(cut(format!("{endpoint} answered {}", answer.status()))),
         error => Ok(cut(format!("{endpoint} cannot be reached: {error}"))),

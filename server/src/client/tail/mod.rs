@@ -1,6 +1,6 @@
 //! `fanfare tail`: follows channels over one WebSocket, comes back when it is cut, and prints one JSON line a message.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use fanfare_domain::{
@@ -48,6 +48,9 @@ pub struct TailArgs {
     /// The server
     #[arg(long, env = "FANFARE_URL", default_value = "http://127.0.0.1:8080")]
     url: String,
+    /// A file with the certificates to trust, in PEM, in place of the system's
+    #[arg(long, env = "FANFARE_CA", value_name = "PATH")]
+    ca: Option<PathBuf>,
     /// The API key, fk_….fs_…, of which a client token is made; or a key's id alone, for public channels
     #[arg(long, env = "FANFARE_KEY", hide_env_values = true)]
     key: Option<String>,
@@ -86,7 +89,7 @@ impl Credential {
 
 /// Follows until the reader goes away, a signal comes, or the server says not to come back.
 pub async fn run(args: &TailArgs) -> Result<(), Problem> {
-    let endpoint = Endpoint::parse(&args.url)?;
+    let endpoint = Endpoint::new(&args.url, args.ca.as_deref())?;
     let channels = channels(&args.channels)?;
     let first = start(args)?;
     let credential = credential(args, &channels)?;

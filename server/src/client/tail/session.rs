@@ -9,10 +9,10 @@ use fanfare_protocol::{
 use futures::{SinkExt, StreamExt};
 use serde::de::DeserializeOwned;
 use serde_json::{json, value::RawValue};
-use tokio::{net::TcpStream, sync::watch, time::Instant};
+use tokio::{sync::watch, time::Instant};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, protocol::CloseFrame, protocol::frame::coding::CloseCode},
+    WebSocketStream, client_async,
+    tungstenite::{self, Message, protocol::CloseFrame, protocol::frame::coding::CloseCode},
 };
 
 use super::{
@@ -25,6 +25,7 @@ use crate::{
     client::endpoint::Endpoint,
     output::{self, Reader},
     problem::Problem,
+    tls::Stream,
 };
 
 /// How long the handshake may take, and a write.
@@ -42,7 +43,7 @@ enum Step {
 
 /// A connection and what it follows.
 pub(super) struct Session<'a> {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: WebSocketStream<Stream>,
     credential: &'a Credential,
     follows: &'a mut Vec<Follow>,
     asked: HashMap<u32, usize>,
@@ -66,11 +67,10 @@ impl<'a> Session<'a> {
         follows: &'a mut Vec<Follow>,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<Ended, Problem> {
-        let address = endpoint.connect();
-        let handshake = tokio::time::timeout(PATIENCE, connect_async(address.as_str()));
+        let handshake = tokio::time::timeout(PATIENCE, open(endpoint));
         let socket = tokio::select! {
             outcome = handshake => match outcome {
-                Ok(Ok((socket, _))) => socket,
+                Ok(Ok(socket)) => socket,
                 Ok(Err(error)) => return ending::handshake_failed(endpoint, error),
                 Err(_) => return Ok(cut("the server did not answer in time")),
             },
@@ -274,6 +274,11 @@ impl<'a> Session<'a> {
         let goodbye = self.socket.close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }));
         let _ = tokio::time::timeout(Duration::from_secs(1), goodbye).await;
     }
+}
+
+async fn open(endpoint: &Endpoint) -> Result<WebSocketStream<Stream>, tungstenite::Error> {
+    let stream = endpoint.stream().await?;
+    client_async(endpoint.connect().as_str(), stream).await.map(|(socket, _)| socket)
 }
 
 fn read<T: DeserializeOwned>(ok: &RawValue) -> Result<T, Ended> {
