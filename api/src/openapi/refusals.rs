@@ -10,7 +10,7 @@ use super::text_header;
 use crate::problems::PROBLEM_JSON;
 
 /// Of every operation.
-pub(crate) const ANY: &[ErrorCode] = &[RateLimited, Unavailable, Internal];
+pub(crate) const ANY: &[ErrorCode] = &[TlsRequired, RateLimited, Unavailable, Internal];
 /// Of operations that need a session.
 pub(crate) const SESSION: &[ErrorCode] = &[Unauthorized, SessionExpired];
 /// Of changes by session.
