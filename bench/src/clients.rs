@@ -1,12 +1,15 @@
 //! What a scenario needs of a tenant: signing up, publishing, and following a channel.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use futures::{SinkExt, StreamExt};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 /// What went wrong, in words.
 pub type Problem = String;
@@ -19,8 +22,11 @@ pub struct Tenant {
     http: Client,
 }
 
-/// A socket that follows one channel.
-pub struct Follower(WebSocketStream<MaybeTlsStream<TcpStream>>);
+/// A client's socket.
+pub struct Follower {
+    socket: WebSocketStream<TcpStream>,
+    asked: u32,
+}
 
 fn said(problem: impl std::fmt::Display) -> Problem {
     problem.to_string()
@@ -66,46 +72,129 @@ impl Tenant {
         Ok(status)
     }
 
-    /// Connects a client and subscribes it to a channel.
-    pub async fn follow(&self, channel: &str) -> Result<Follower, Problem> {
-        let asked = json!({"client": "bench", "cap": {"*": ["subscribe"]}, "ttl_s": 3_600});
-        let tokens = format!("{}/v1/tokens", self.url);
-        let minted = created(self.http.post(tokens).bearer_auth(&self.credential).json(&asked)).await?;
-        let address = format!("{}/v1/connect", self.url.replacen("http", "ws", 1));
-        let (mut socket, _) = connect_async(address).await.map_err(said)?;
-        let requests = [
-            json!({"id": 1, "op": "connect", "token": minted["token"]}),
-            json!({"id": 2, "op": "subscribe", "channel": channel}),
-        ];
-        for request in requests {
-            socket.send(Message::text(request.to_string())).await.map_err(said)?;
-            let answer = next_json(&mut socket).await?;
-            if answer["id"] != request["id"] || answer["ok"].is_null() {
-                return Err(format!("the server answered {answer}"));
+    /// Publishes a message without history; it must be taken.
+    pub async fn publish_ephemeral(&self, channel: &str, data: &Value) -> Result<(), Problem> {
+        let address = format!("{}/v1/channels/{channel}/messages", self.url);
+        taken(self.post(&address, &json!({"data": data, "ephemeral": true})).await?)
+    }
+
+    /// Publishes a batch to one channel, as often as it takes under the tenant's rate.
+    pub async fn publish_in_full(&self, channel: &str, all: &[Value]) -> Result<(), Problem> {
+        let items: Vec<_> = all.iter().map(|data| json!({"channel": channel, "data": data})).collect();
+        let body = json!({"messages": items});
+        loop {
+            match self.post(&format!("{}/v1/messages", self.url), &body).await? {
+                StatusCode::TOO_MANY_REQUESTS => tokio::time::sleep(Duration::from_millis(100)).await,
+                status => return taken(status),
             }
         }
-        Ok(Follower(socket))
+    }
+
+    /// A token with which clients follow and read any channel.
+    pub async fn token(&self) -> Result<String, Problem> {
+        let asked = json!({"client": "bench", "cap": {"*": ["subscribe", "history"]}, "ttl_s": 3_600});
+        let tokens = format!("{}/v1/tokens", self.url);
+        let minted = created(self.http.post(tokens).bearer_auth(&self.credential).json(&asked)).await?;
+        text(&minted["token"])
+    }
+
+    /// Connects a client and subscribes it to a channel.
+    pub async fn follow(&self, channel: &str) -> Result<Follower, Problem> {
+        let mut follower = self.connect(&self.token().await?).await?;
+        follower.subscribe(channel).await?;
+        Ok(follower)
+    }
+
+    /// Connects a client.
+    pub async fn connect(&self, token: &str) -> Result<Follower, Problem> {
+        let tcp = TcpStream::connect(self.authority()).await.map_err(said)?;
+        tcp.set_nodelay(true).map_err(said)?;
+        self.connect_over(tcp, token).await
+    }
+
+    /// The same and subscribes it, over a connection whose receiving end holds next to nothing.
+    pub async fn follow_narrowly(&self, token: &str, channel: &str) -> Result<Follower, Problem> {
+        let socket = TcpSocket::new_v4().map_err(said)?;
+        socket.set_recv_buffer_size(4 * 1024).map_err(said)?;
+        let address = lookup_host(self.authority()).await.map_err(said)?.find(SocketAddr::is_ipv4);
+        let tcp = socket.connect(address.ok_or("the server has no IPv4 address")?).await.map_err(said)?;
+        let mut follower = self.connect_over(tcp, token).await?;
+        follower.subscribe(channel).await?;
+        Ok(follower)
+    }
+
+    fn authority(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    async fn connect_over(&self, tcp: TcpStream, token: &str) -> Result<Follower, Problem> {
+        let address = format!("ws://{}/v1/connect", self.authority());
+        let (socket, _) = client_async(address, tcp).await.map_err(said)?;
+        let mut follower = Follower { socket, asked: 0 };
+        follower.ask(json!({"op": "connect", "token": token})).await?;
+        Ok(follower)
     }
 }
 
 impl Follower {
+    async fn ask(&mut self, mut request: Value) -> Result<Value, Problem> {
+        self.asked += 1;
+        request["id"] = json!(self.asked);
+        self.socket.send(Message::text(request.to_string())).await.map_err(said)?;
+        let mut answer = next_json(&mut self.socket).await?;
+        if answer["id"] != request["id"] || answer["ok"].is_null() {
+            return Err(format!("the server answered {answer}"));
+        }
+        Ok(answer["ok"].take())
+    }
+
+    /// Follows a channel from its head.
+    pub async fn subscribe(&mut self, channel: &str) -> Result<Value, Problem> {
+        self.ask(json!({"op": "subscribe", "channel": channel})).await
+    }
+
+    /// Follows a channel after a serial of its present epoch.
+    pub async fn resume(&mut self, channel: &str, serial: u64) -> Result<(), Problem> {
+        let head = self.subscribe(channel).await?;
+        self.ask(json!({"op": "unsubscribe", "channel": channel})).await?;
+        let since = json!({"epoch": head["epoch"], "serial": serial});
+        let resumed = self.ask(json!({"op": "subscribe", "channel": channel, "since": since})).await?;
+        if resumed["resumed"] == true { Ok(()) } else { Err(format!("the server answered {resumed}")) }
+    }
+
+    /// Takes whatever comes next and does not look at it; pings are answered.
+    pub async fn skip(&mut self) -> Result<(), Problem> {
+        match self.socket.next().await {
+            Some(Ok(Message::Text(text))) if text.contains("\"op\":\"ping\"") => self.pong().await,
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err("the connection ended".to_owned()),
+        }
+    }
+
     /// The data of the next message.
     pub async fn next(&mut self) -> Result<Value, Problem> {
         loop {
-            let mut event = next_json(&mut self.0).await?;
+            let mut event = next_json(&mut self.socket).await?;
             match event["op"].as_str() {
                 Some("message") => return Ok(event["data"].take()),
-                Some("ping") => {
-                    let pong = json!({"op": "pong"}).to_string();
-                    self.0.send(Message::text(pong)).await.map_err(said)?;
-                }
+                Some("ping") => self.pong().await?,
                 _ => {}
             }
         }
     }
+
+    async fn pong(&mut self) -> Result<(), Problem> {
+        let pong = json!({"op": "pong"}).to_string();
+        self.socket.send(Message::text(pong)).await.map_err(said)
+    }
 }
 
-async fn next_json(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>) -> Result<Value, Problem> {
+fn taken(status: StatusCode) -> Result<(), Problem> {
+    if status.is_success() { Ok(()) } else { Err(format!("a publish was answered {status}")) }
+}
+
+async fn next_json(socket: &mut WebSocketStream<TcpStream>) -> Result<Value, Problem> {
     loop {
         match socket.next().await {
             Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).map_err(said),

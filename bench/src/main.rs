@@ -5,8 +5,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod clients;
+mod fairness;
 mod flood;
 mod quantiles;
+mod resume;
+mod servers;
+mod stalled;
 
 /// Load scenarios against a running server. Each prints a table in Markdown, for `docs/performance.md`.
 #[derive(Debug, Parser)]
@@ -23,6 +27,12 @@ struct Cli {
 enum Scenario {
     /// How much a tenant that offers many times its rate delays another tenant's messages
     Flood(flood::FloodArgs),
+    /// How much a channel with many subscribers delays a small channel's messages
+    Fairness(fairness::FairnessArgs),
+    /// What the server holds for clients that come back to a long backlog
+    Resume(resume::ResumeArgs),
+    /// What the server holds for clients that stop reading
+    Stalled(stalled::StalledArgs),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +49,9 @@ fn main() -> ExitCode {
     let done = runtime.block_on(async {
         match &cli.scenario {
             Scenario::Flood(args) => flood::run(&cli.url, args).await,
+            Scenario::Fairness(args) => fairness::run(&cli.url, args).await,
+            Scenario::Resume(args) => resume::run(&cli.url, args).await,
+            Scenario::Stalled(args) => stalled::run(&cli.url, args).await,
         }
     });
     match done {
