@@ -57,6 +57,8 @@ pub(crate) struct LimitsView {
     requests_per_s: u32,
     /// Bytes that wait for one connection before it is closed as a slow consumer.
     outbox_bytes: u32,
+    /// Bytes that wait for all connections of an app on one node, before the slowest of them are closed.
+    app_outbox_bytes: u32,
     /// The longest retention that a rule may ask for, in seconds.
     retention_s: u64,
     /// Apps of the tenant.
@@ -77,6 +79,7 @@ impl From<&Limits> for LimitsView {
             channels_per_connection: limits.channels_per_connection,
             requests_per_s: limits.requests_per_s,
             outbox_bytes: limits.outbox_bytes,
+            app_outbox_bytes: limits.app_outbox_bytes,
             retention_s: limits.retention_s,
             apps: limits.apps,
             keys: limits.keys,
@@ -142,7 +145,7 @@ refusals!(ShowTenantRefusals: SESSION, &[ErrorCode::NotFound], ANY);
         (status = 200, description = "The tenant.", body = TenantDetails, example = json!({
             "id": "ten_01k2v3", "name": "Acme", "plan": "default",
             "limits": {"connections": 10_000, "publishes_per_s": 1_000, "history_reads_per_s": 200, "message_bytes": 65_536, "channels_per_connection": 200,
-                "requests_per_s": 100, "outbox_bytes": 1_048_576, "retention_s": 604_800, "apps": 50, "keys": 100, "rules": 100},
+                "requests_per_s": 100, "outbox_bytes": 1_048_576, "app_outbox_bytes": 134_217_728, "retention_s": 604_800, "apps": 50, "keys": 100, "rules": 100},
             "usage": {"apps": 2}
         })),
         ShowTenantRefusals
@@ -170,7 +173,7 @@ refusals!(ChangeTenantRefusals: SESSION, CHANGE, BODY, &[ErrorCode::NotFound, Er
         (status = 200, description = "The tenant as it is now.", body = TenantDetails, example = json!({
             "id": "ten_01k2v3", "name": "Acme Inc.", "plan": "default",
             "limits": {"connections": 10_000, "publishes_per_s": 1_000, "history_reads_per_s": 200, "message_bytes": 65_536, "channels_per_connection": 200,
-                "requests_per_s": 100, "outbox_bytes": 1_048_576, "retention_s": 604_800, "apps": 50, "keys": 100, "rules": 100},
+                "requests_per_s": 100, "outbox_bytes": 1_048_576, "app_outbox_bytes": 134_217_728, "retention_s": 604_800, "apps": 50, "keys": 100, "rules": 100},
             "usage": {"apps": 2}
         })),
         ChangeTenantRefusals

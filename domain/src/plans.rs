@@ -27,6 +27,8 @@ pub struct Limits {
     pub requests_per_s: u32,
     /// Bytes that wait for one connection before it is closed as a slow consumer.
     pub outbox_bytes: u32,
+    /// Bytes that wait for all connections of an app on one node, before the slowest of them are closed as slow consumers.
+    pub app_outbox_bytes: u32,
     /// The longest retention that a rule may ask for, in seconds.
     pub retention_s: u64,
     /// Apps of the tenant.
@@ -47,6 +49,7 @@ impl Default for Limits {
             channels_per_connection: 200,
             requests_per_s: 300,
             outbox_bytes: 1024 * 1024,
+            app_outbox_bytes: 128 * 1024 * 1024,
             retention_s: 7 * 86_400,
             apps: 50,
             keys: 100,
@@ -66,6 +69,7 @@ impl Limits {
             channels_per_connection: 100_000,
             requests_per_s: 1_000_000,
             outbox_bytes: 4 * 1024 * 1024,
+            app_outbox_bytes: 1024 * 1024 * 1024,
             retention_s: 365 * 86_400,
             apps: 10_000,
             keys: 1_000,

@@ -27,7 +27,8 @@ mod sse;
 mod streams;
 mod wire;
 
-use hub::Hub;
+use hub::{Hub, Pages};
+use wire::Accounts;
 
 /// What the gateway needs of the rest.
 #[derive(Clone)]
@@ -84,6 +85,8 @@ struct Shared {
     /// Those that have connected.
     connections: AtomicUsize,
     unconnected: AtomicUsize,
+    accounts: Accounts,
+    pages: Arc<Pages>,
     socket_closed: Notify,
     draining: AtomicBool,
     drain: watch::Sender<Option<Arc<Drain>>>,
@@ -107,6 +110,8 @@ impl Drain {
 
 /// Sockets that may wait for their `connect` at a time: nobody vouches for them yet.
 const MAX_UNCONNECTED: usize = 5_000;
+/// What the kernel may hold of what is sent to one peer, half of what it takes for itself: a peer that reads slowly is to show here.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// How long the kernel keeps a connection whose peer takes nothing.
 const UNSENT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -119,6 +124,8 @@ impl Gateway {
             sockets: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             unconnected: AtomicUsize::new(0),
+            accounts: Accounts::default(),
+            pages: Arc::default(),
             socket_closed: Notify::new(),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(None),
@@ -173,6 +180,10 @@ impl Gateway {
         &self.shared.ports
     }
 
+    fn accounts(&self) -> &Accounts {
+        &self.shared.accounts
+    }
+
     fn config(&self) -> &GatewayConfig {
         &self.shared.config
     }
@@ -215,11 +226,14 @@ impl Drop for Unconnected {
     }
 }
 
-/// Tunes an accepted TCP connection: no delay, and an end to peers that take nothing. For `HttpServer::on_connect`.
+/// Tunes an accepted TCP connection: no delay, little in the kernel, and an end to peers that take nothing. For `HttpServer::on_connect`.
 pub fn tune(io: &dyn Any) {
     if let Some(stream) = io.downcast_ref::<actix_rt::net::TcpStream>() {
         let socket = socket2::SockRef::from(stream);
-        let tuned = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_user_timeout(Some(UNSENT_TIMEOUT)));
+        let tuned = socket
+            .set_tcp_nodelay(true)
+            .and_then(|()| socket.set_send_buffer_size(SEND_BUFFER_BYTES))
+            .and_then(|()| socket.set_tcp_user_timeout(Some(UNSENT_TIMEOUT)));
         if let Err(error) = tuned {
             tracing::debug!(%error, "A connection could not be tuned");
         }

@@ -179,6 +179,10 @@ pub const LIMITS: &[(&str, &str)] = &[
     ("channels_per_connection", "Channels that one connection may subscribe to."),
     ("requests_per_s", "Requests that one connection may send each second."),
     ("outbox_bytes", "Bytes that wait for one connection before it is closed as a slow consumer."),
+    (
+        "app_outbox_bytes",
+        "Bytes that wait for all connections of an app on one node. Past half of it, connections with more than their share are closed as slow consumers; past all of it, any that something waits for already.",
+    ),
     ("retention_s", "The longest retention that a rule may ask for, in seconds."),
     ("apps", "Apps of a tenant."),
     ("keys", "API keys of an app."),

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{
+    metrics::Metrics,
     server::{Options, Server},
     tenants::{Answer, Tenant},
 };
@@ -13,26 +14,6 @@ use crate::harness::{
 async fn get(base: &str, path: &str) -> Answer {
     let client = reqwest::Client::builder().no_proxy().build().expect("a client can be built");
     Answer::of(client.get(format!("{base}{path}"))).await
-}
-
-/// What `/metrics` says.
-struct Metrics(String);
-
-impl Metrics {
-    async fn of(server: &Server) -> Self {
-        let answer = get(server.ops_url(), "/metrics").await;
-        assert_eq!(answer.status, 200);
-        assert!(
-            answer.headers["content-type"].to_str().is_ok_and(|kind| kind.starts_with("text/plain; version=0.0.4"))
-        );
-        Self(answer.text)
-    }
-
-    /// A sample, as `name` or `name{label="value"}`.
-    fn sample(&self, name: &str) -> f64 {
-        let sample = self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        sample.unwrap_or_else(|| panic!("no `{name}` in\n{}", self.0)).parse().expect("a sample is a number")
-    }
 }
 
 #[actix_web::test]

@@ -1,7 +1,8 @@
 //! Catching up: the past is read page by page, paced by the outbox, until the subscription has everything; then it is live.
 //!
-//! What is on the bus is in history already, so reading history after the position misses nothing. The step to live
-//! is taken without waiting in between: nothing can come on the bus unseen.
+//! What is on the bus is in history already, so reading history after the position misses nothing. Where the channel stands was looked up after it was
+//! listened to, and the bus tells of everything after that, so a page that was read before (see [`super::pages`]) brings a subscription on its way, and
+//! never ends it early. The step to live is taken without waiting in between: nothing can come on the bus unseen.
 
 use std::{rc::Rc, time::Duration};
 
@@ -60,7 +61,7 @@ async fn read_on(hub: Rc<Hub>, subscription: Rc<Subscription>) {
             continue;
         }
         let before = subscription.position();
-        match hub.page_after(&channel.key, before).await {
+        match hub.page_after(&channel, before).await {
             Ok(page) => {
                 if hub.is_other_epoch(&channel, &page.head) {
                     continue;

@@ -13,9 +13,12 @@ use fanfare_protocol::{
     events::{Event, event_text},
     websocket::text_frame,
 };
+use tracing::Span;
 
 use super::{
-    ChannelKey, Hub, frames,
+    ChannelKey, Hub,
+    fan_out::Turns,
+    frames,
     subscription::{Mode, Subscription},
 };
 
@@ -32,6 +35,30 @@ pub(super) struct Channel {
     subscribers: RefCell<Vec<Rc<Subscription>>>,
     holds: Cell<usize>,
     recent: RefCell<Recent>,
+    turns: Turns,
+}
+
+/// A message on its way to those who follow.
+pub(super) struct Outgoing {
+    /// Absent: ephemeral.
+    serial: Option<Serial>,
+    pub(super) frame: Bytes,
+    exclude: Option<ConnectionId>,
+    /// What whoever is excluded gets instead.
+    skip: Option<Bytes>,
+    /// Ends with the fan-out.
+    _span: Option<Span>,
+    /// How many have it.
+    pub(super) delivered: u64,
+    /// Those who found a hole before it.
+    pub(super) behind: Vec<Rc<Subscription>>,
+}
+
+impl Outgoing {
+    /// The same, within a span that ends with it.
+    pub(super) fn within(self, span: Option<Span>) -> Self {
+        Self { _span: span, ..self }
+    }
 }
 
 /// A message as the bus brought it.
@@ -59,7 +86,18 @@ impl Channel {
             subscribers: RefCell::default(),
             holds: Cell::default(),
             recent: RefCell::default(),
+            turns: Turns::default(),
         }
+    }
+
+    /// What waits for its turn.
+    pub(super) fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    /// How many follow.
+    pub(super) fn count(&self) -> usize {
+        self.subscribers.borrow().len()
     }
 
     pub(super) fn seen(&self) -> Serial {
@@ -85,6 +123,7 @@ impl Channel {
     pub(super) fn begin_epoch(&self, head: &Head) {
         *self.epoch.borrow_mut() = Some(head.epoch.clone());
         self.seen.set(head.serial);
+        self.turns.clear();
         let wanted_by = self.recent.borrow().wanted_by;
         *self.recent.borrow_mut() = Recent { wanted_by, ..Recent::default() };
     }
@@ -137,49 +176,49 @@ impl Channel {
         }
     }
 
-    /// Hands a message to everyone who follows; returns those who found a hole before it.
-    pub(super) fn fan_out(&self, envelope: &Envelope, now: Timestamp) -> Vec<Rc<Subscription>> {
-        let Some((_, serial)) = &envelope.place else {
-            Metric::DeliverySeconds.observe(now.since(envelope.message.time));
-            self.fan_out_ephemeral(envelope);
-            return Vec::new();
-        };
-        let serial = *serial;
+    /// Takes note of a message and makes its frame.
+    pub(super) fn begin(&self, envelope: &Envelope, now: Timestamp) -> Outgoing {
+        let serial = envelope.place.as_ref().map(|(_, serial)| *serial);
         // A message may be sent again after a worker was lost.
-        if serial > self.seen() {
+        if serial.is_none_or(|serial| serial > self.seen()) {
             Metric::DeliverySeconds.observe(now.since(envelope.message.time));
         }
-        self.saw(serial);
-        let frame = frames::message(&self.key.1, Some(serial), &envelope.message);
-        self.recent.borrow_mut().push(Heard { serial, frame: frame.clone(), exclude: envelope.exclude.clone() });
-        let (mut behind, mut delivered) = (Vec::new(), 0);
-        let mut skip = None;
-        for subscription in self.subscribers.borrow().iter() {
-            if subscription.mode() != Mode::Live || serial <= subscription.position() {
-                continue;
-            }
-            if serial != subscription.position().next() {
-                behind.push(Rc::clone(subscription));
-                continue;
-            }
-            let excluded = envelope.exclude.as_ref() == Some(subscription.connection());
-            let frame = if excluded { skip.get_or_insert_with(|| self.skip(serial)) } else { &frame };
-            delivered += u64::from(subscription.advance(serial, frame.clone()));
+        let frame = frames::message(&self.key.1, serial, &envelope.message);
+        let exclude = envelope.exclude.clone();
+        if let Some(serial) = serial {
+            self.saw(serial);
+            self.recent.borrow_mut().push(Heard { serial, frame: frame.clone(), exclude: exclude.clone() });
         }
-        Metric::Deliveries.add(delivered);
-        behind
+        Outgoing { serial, frame, exclude, skip: None, _span: None, delivered: 0, behind: Vec::new() }
     }
 
-    fn fan_out_ephemeral(&self, envelope: &Envelope) {
-        let frame = frames::message(&self.key.1, None, &envelope.message);
-        let mut delivered = 0;
+    /// Hands a message to everyone who follows.
+    pub(super) fn hand_to_all(&self, mut outgoing: Outgoing) -> Outgoing {
         for subscription in self.subscribers.borrow().iter() {
-            if envelope.exclude.as_ref() != Some(subscription.connection()) && subscription.mode() != Mode::Held {
-                subscription.outbox().push_ephemeral(frame.clone());
-                delivered += 1;
-            }
+            self.hand(&mut outgoing, subscription);
         }
-        Metric::Deliveries.add(delivered);
+        outgoing
+    }
+
+    /// Hands a message to one who follows, if it is the next for it.
+    pub(super) fn hand(&self, outgoing: &mut Outgoing, subscription: &Rc<Subscription>) {
+        let is_excluded = outgoing.exclude.as_ref() == Some(subscription.connection());
+        let Some(serial) = outgoing.serial else {
+            if !is_excluded && matches!(subscription.mode(), Mode::Live | Mode::CatchingUp) {
+                subscription.outbox().push_ephemeral(outgoing.frame.clone());
+                outgoing.delivered += 1;
+            }
+            return;
+        };
+        if subscription.mode() != Mode::Live || serial <= subscription.position() {
+            return;
+        }
+        if serial != subscription.position().next() {
+            return outgoing.behind.push(Rc::clone(subscription));
+        }
+        let frame =
+            if is_excluded { outgoing.skip.get_or_insert_with(|| self.skip(serial)) } else { &outgoing.frame }.clone();
+        outgoing.delivered += u64::from(subscription.advance(serial, frame));
     }
 
     fn skip(&self, serial: Serial) -> Bytes {

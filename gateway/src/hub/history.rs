@@ -1,8 +1,7 @@
-//! Pages of the past as frames; identical reads are made once for all who wait for them.
+//! Reads of history: pages of frames for those who catch up, places for those who begin, and pages that clients ask for.
 
-use std::{cell::RefCell, collections::HashMap, future::Future, pin::Pin, rc::Rc};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use fanfare_domain::{
     Refusal,
     directory::AppProfile,
@@ -11,43 +10,44 @@ use fanfare_domain::{
     metrics::Metric,
 };
 use fanfare_protocol::{ChannelName, ErrorCode, Serial, requests::Range};
-use futures::{FutureExt, future::Shared};
 
-use super::{ChannelKey, Hub, frames};
+use super::{
+    ChannelKey, Hub,
+    channel::Channel,
+    frames,
+    pages::{Asked, FramePage, Outcome, Pages},
+};
+use crate::Gateway;
 
-/// A page of a channel's past, encoded.
-pub(super) struct FramePage {
-    /// The channel's head when it was read.
-    pub(super) head: Head,
-    /// The serial below the oldest message that can be read.
-    pub(super) floor: Serial,
-    /// The messages after the position asked for.
-    pub(super) frames: Vec<(Serial, Bytes)>,
-}
-
-type Outcome = Result<Rc<FramePage>, Refusal>;
-type Reading = Shared<Pin<Box<dyn Future<Output = Outcome>>>>;
-
-/// The reads that are under way.
-#[derive(Default)]
-pub(super) struct PageReads(RefCell<HashMap<(ChannelKey, Serial), Reading>>);
+/// When a page is worth asking for again that was refused since too much waits for an app.
+const PRESSED_AGAIN: Duration = Duration::from_secs(1);
 
 impl Hub {
-    /// The page after a position. Whoever asks the same while it is read gets the same page.
-    pub(super) async fn page_after(self: &Rc<Self>, channel: &ChannelKey, position: Serial) -> Outcome {
-        let key = (channel.clone(), position);
-        let reading =
-            self.reads.0.borrow_mut().entry(key.clone()).or_insert_with(|| Rc::clone(self).begin_read(key)).clone();
-        reading.await
+    /// The page after a position of a channel that this thread listens to; shared with whoever asks the same.
+    pub(super) async fn page_after(&self, channel: &Channel, position: Serial) -> Outcome {
+        let asked = Asked { channel: channel.key.clone(), position, limit: PAGE_ITEMS };
+        let read = || self.gateway().clone().read_frames(asked.clone());
+        self.pages().get(&asked, read, |page| !channel.is_other_epoch(&page.head.epoch)).await
     }
 
-    fn begin_read(self: Rc<Self>, key: (ChannelKey, Serial)) -> Reading {
-        let read = async move {
-            let outcome = self.read_frames(&key.0, key.1).await;
-            self.reads.0.borrow_mut().remove(&key);
-            outcome
-        };
-        read.boxed_local().shared()
+    /// Where a channel that this thread listens to stands, and which of its messages after a position can be read.
+    pub(super) async fn place_after(&self, channel: &Channel, position: Serial) -> Result<(Head, Serial), Refusal> {
+        let page = Asked { channel: channel.key.clone(), position, limit: PAGE_ITEMS };
+        if let Some(page) = self.pages().kept(&page).filter(|page| !channel.is_other_epoch(&page.head.epoch)) {
+            let (app, name) = &channel.key;
+            let head = self.gateway().ports().log.head(app, name).await?;
+            if let Some(head) = head.filter(|head| head.epoch == page.head.epoch) {
+                return Ok((head, page.floor));
+            }
+        }
+        let place = Asked { limit: 1, ..page };
+        let read = || self.gateway().clone().read_place(place.clone());
+        let found = self.pages().get(&place, read, |_| false).await?;
+        Ok((found.head.clone(), found.floor))
+    }
+
+    fn pages(&self) -> &Arc<Pages> {
+        &self.gateway().shared.pages
     }
 
     /// Reads a page that a client asked for, which takes from its app's rate; resuming does not.
@@ -59,18 +59,15 @@ impl Hub {
         limit: u32,
     ) -> Result<HistoryPage, Refusal> {
         let AppProfile { app, limits, .. } = grant.profile.as_ref();
+        let account = self.gateway().accounts().of(&app.id, limits.app_outbox_bytes as usize);
+        if account.is_nearly_full() {
+            let why = "much waits for the app's connections, whose clients read too slowly";
+            return Err(Refusal::new(ErrorCode::RateLimited, why).retry_after(PRESSED_AGAIN));
+        }
         let limits_left = self.gateway().ports().limits.history(&app.id, limits);
         limits_left.map_err(|exceeded| exceeded.refusal("pages of history"))?;
         Metric::HistoryReads.add_labelled("history", 1);
         self.read(&(app.id.clone(), channel), range, limit, None).await
-    }
-
-    async fn read_frames(&self, channel: &ChannelKey, position: Serial) -> Outcome {
-        Metric::HistoryReads.add_labelled("resume", 1);
-        let page = self.read(channel, Range::After(position), PAGE_ITEMS, None).await?;
-        let frames =
-            page.items.iter().map(|(serial, message)| (*serial, frames::message(&channel.1, Some(*serial), message)));
-        Ok(Rc::new(FramePage { head: page.head.clone(), floor: page.floor, frames: frames.collect() }))
     }
 
     /// Reads a page of what the channel's rule keeps, or of its last `seconds` if that is less.
@@ -81,7 +78,33 @@ impl Hub {
         limit: u32,
         seconds: Option<u64>,
     ) -> Result<HistoryPage, Refusal> {
-        let ports = self.gateway().ports();
+        self.gateway().read(channel, range, limit, seconds).await
+    }
+}
+
+impl Gateway {
+    async fn read_frames(self, asked: Asked) -> Outcome {
+        Metric::HistoryReads.add_labelled("resume", 1);
+        let Asked { channel, position, limit } = asked;
+        let page = self.read(&channel, Range::After(position), limit, None).await?;
+        let frames =
+            page.items.iter().map(|(serial, message)| (*serial, frames::message(&channel.1, Some(*serial), message)));
+        Ok(Arc::new(FramePage { head: page.head.clone(), floor: page.floor, frames: frames.collect() }))
+    }
+
+    async fn read_place(self, asked: Asked) -> Outcome {
+        let page = self.read(&asked.channel, Range::After(asked.position), asked.limit, None).await?;
+        Ok(Arc::new(FramePage { head: page.head, floor: page.floor, frames: Vec::new() }))
+    }
+
+    async fn read(
+        &self,
+        channel: &ChannelKey,
+        range: Range,
+        limit: u32,
+        seconds: Option<u64>,
+    ) -> Result<HistoryPage, Refusal> {
+        let ports = self.ports();
         let gone = || Refusal::plain(ErrorCode::NotFound);
         let profile = ports.directory.app(&channel.0).await?.ok_or_else(gone)?;
         let mut retention = profile.rule(&channel.1).history.ok_or_else(|| Refusal::plain(ErrorCode::HistoryOff))?;

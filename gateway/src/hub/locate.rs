@@ -43,8 +43,8 @@ impl Hub {
                 Ok(located(name, head, position, None, None))
             }
             Start::Since(since) => {
-                let page = self.read(&channel.key, Range::After(since.serial), 1, None).await?;
-                Ok(resume(name, page.head, page.floor, &since))
+                let (head, floor) = self.place_after(channel, since.serial).await?;
+                Ok(resume(name, head, floor, &since))
             }
             Start::RewindMessages(messages) => {
                 let page = self.read(&channel.key, Range::Newest, 1, None).await?;

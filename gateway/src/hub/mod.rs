@@ -13,9 +13,7 @@ use fanfare_domain::{
     Refusal,
     bus::{Broadcast, Following, Heard},
     connections::{Command, Located},
-    history::Head,
     ids::{AppId, ConnectionId, KeyId},
-    messages::Envelope,
     metrics::Metric,
 };
 use fanfare_protocol::{ChannelName, ErrorCode};
@@ -30,15 +28,17 @@ use crate::{
 
 mod catch_up;
 mod channel;
+mod fan_out;
 mod frames;
 mod history;
 mod locate;
+mod pages;
 mod repair;
 mod spans;
 mod subscription;
 
 use channel::Channel;
-use history::PageReads;
+pub(crate) use pages::Pages;
 pub(crate) use subscription::Subscription;
 
 type ChannelKey = (AppId, ChannelName);
@@ -48,7 +48,6 @@ pub(crate) struct Hub {
     gateway: Gateway,
     channels: RefCell<HashMap<ChannelKey, Rc<Channel>>>,
     sockets: RefCell<HashMap<ConnectionId, Socket>>,
-    reads: PageReads,
     /// What this thread wants to hear, once it listens.
     following: SetOnce<Arc<dyn Following>>,
     /// Interruptions of the bus that are being made good.
@@ -70,7 +69,6 @@ impl Hub {
             gateway,
             channels: RefCell::default(),
             sockets: RefCell::default(),
-            reads: PageReads::default(),
             following: SetOnce::new(),
             interruptions: Cell::default(),
             this: this.clone(),
@@ -164,34 +162,19 @@ impl Hub {
         self.following.wait().await.follow(&channel.key.0, &channel.key.1).await;
     }
 
-    fn fan_out(&self, envelope: &Envelope) {
-        let key = (envelope.app.clone(), envelope.channel.clone());
-        let channel = self.channels.borrow().get(&key).cloned();
-        if let Some(channel) = channel {
-            let _span = spans::fan_out(envelope);
-            if let Some((epoch, serial)) = &envelope.place
-                && self.is_other_epoch(&channel, &Head { epoch: epoch.clone(), serial: *serial })
-            {
-                return;
-            }
-            for behind in channel.fan_out(envelope, self.gateway.ports().clock.now()) {
-                self.go_on(&behind);
-            }
-        }
-    }
-
-    fn hear(self: &Rc<Self>, heard: Heard) {
+    async fn hear(self: &Rc<Self>, heard: Heard) {
         match heard {
-            Heard::Sent(broadcast) => self.take(broadcast),
+            Heard::Sent(broadcast) => self.take(broadcast).await,
             Heard::Head { app, channel, head } => self.take_head(&(app, channel), &head),
             Heard::Interrupted => self.interrupted(),
         }
     }
 
-    fn take(&self, broadcast: Broadcast) {
+    async fn take(&self, broadcast: Broadcast) {
         match broadcast {
-            Broadcast::Message(envelope) => self.fan_out(&envelope),
+            Broadcast::Message(envelope) => self.fan_out(envelope).await,
             Broadcast::AppChanged(app) => {
+                self.gateway.shared.pages.forget_app(&app);
                 let addresses = self.addresses(|(of, _)| *of == app);
                 actix_rt::spawn(tell_app_changed(self.gateway.clone(), app, addresses));
             }
@@ -271,7 +254,7 @@ async fn listen(hub: Rc<Hub>) {
     loop {
         tokio::select! {
             heard = bus.heard.recv() => match heard {
-                Some(heard) => hub.hear(heard),
+                Some(heard) => hub.hear(heard).await,
                 None => return,
             },
             changed = drain.changed() => match changed {

@@ -24,7 +24,14 @@ impl Hub {
     pub(super) fn take_head(&self, key: &ChannelKey, head: &Head) {
         let channel = self.channels.borrow().get(key).cloned();
         let Some(channel) = channel else { return };
-        if self.is_other_epoch(&channel, head) {
+        if !channel.turns().defer(head) {
+            self.take_head_of(&channel, head);
+        }
+    }
+
+    /// The same, when it is the channel's turn.
+    pub(super) fn take_head_of(&self, channel: &Channel, head: &Head) {
+        if self.is_other_epoch(channel, head) {
             return;
         }
         channel.saw(head.serial);

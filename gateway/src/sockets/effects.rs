@@ -88,7 +88,8 @@ impl SocketActor {
         Metric::ConnectionsOpened.add_labelled(self.transport.name(), 1);
         let limits = &grant.profile.limits;
         self.pace = Pace::new(NonZeroU32::new(limits.requests_per_s).unwrap_or(NonZeroU32::MIN));
-        self.outbox.set_limit(limits.outbox_bytes as usize);
+        let account = self.hub.gateway().accounts().of(&grant.profile.app.id, limits.app_outbox_bytes as usize);
+        self.outbox.admit(limits.outbox_bytes as usize, account);
         self.terms.admit(limits);
         self.hub.identify(&self.id, grant.profile.app.id.clone(), grant.key.clone());
         grant

@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod browser;
 pub mod engines;
+pub mod metrics;
 pub mod nginx;
 pub mod nodes;
 pub mod ports;

@@ -7,10 +7,12 @@ use fanfare_domain::metrics::Metric;
 use fanfare_protocol::{ChannelName, Serial};
 use tokio::sync::OwnedMutexGuard;
 
+mod accounts;
 mod body;
 mod outlet;
 mod state;
 
+pub(crate) use accounts::{Account, Accounts};
 use body::Body;
 pub(crate) use outlet::{Outlet, Taken};
 pub(crate) use state::{CHUNK_BYTES, Mark};
@@ -60,9 +62,11 @@ impl Outbox {
         turn.lock_owned().await
     }
 
-    /// The bound of an authenticated connection.
-    pub(crate) fn set_limit(&self, bytes: usize) {
-        self.0.borrow_mut().limit = bytes;
+    /// The bound of an authenticated connection, and its app's account of what waits for all of them.
+    pub(crate) fn admit(&self, bytes: usize, account: Arc<Account>) {
+        let mut state = self.0.borrow_mut();
+        state.limit = bytes;
+        state.join(account);
     }
 
     /// Queues a frame. Once more bytes wait than are allowed, all that waits is let go and the client is to be closed.
@@ -78,7 +82,7 @@ impl Outbox {
     fn push_with(&self, frame: Bytes, mark: impl FnOnce() -> Option<Box<Mark>>) -> Result<(), Full> {
         let mut state = self.0.borrow_mut();
         match state.phase {
-            Phase::Open if state.bytes < state.limit => {
+            Phase::Open if state.bytes < state.limit && state.is_admitted(frame.len()) => {
                 let mark = if state.is_marked { mark() } else { None };
                 state.queue_marked(frame, Kind::Durable, mark);
                 Ok(())
@@ -99,7 +103,7 @@ impl Outbox {
             return;
         }
         let mut dropped = 0;
-        while state.bytes + frame.len() > state.limit {
+        while state.bytes + frame.len() > state.limit || !state.is_admitted(frame.len()) {
             let Some(oldest) = state.oldest_ephemeral() else {
                 Metric::Drops.add_labelled("ephemeral_overflow", dropped + 1);
                 return;
@@ -179,17 +183,19 @@ impl Outbox {
         self.0.borrow().phase >= Phase::Closing
     }
 
-    /// Whether at least half of the bound is used, so that a backlog waits.
+    /// Whether at least half of the bound is used, or anything while much waits for the app's other connections, so that a backlog waits.
     pub(crate) fn is_half_full(&self) -> bool {
         let state = self.0.borrow();
-        state.bytes >= state.limit / 2
+        state.bytes >= state.limit / 2 || (state.bytes > 0 && state.is_pressed())
     }
 
-    /// Waits until less than a quarter of the bound is used, or nothing is taken any more.
+    /// Waits until less than a quarter of the bound is used, and nothing while much waits for the app's other connections; or nothing is taken
+    /// any more.
     pub(crate) async fn room(&self) {
         poll_fn(|context| {
             let mut state = self.0.borrow_mut();
-            if state.bytes <= state.limit / 4 || state.phase != Phase::Open {
+            let has_room = state.bytes == 0 || (state.bytes <= state.limit / 4 && !state.is_pressed());
+            if has_room || state.phase != Phase::Open {
                 return Poll::Ready(());
             }
             state.wait_for_room(context.waker());

@@ -7,6 +7,8 @@ use fanfare_domain::metrics::Metric;
 use fanfare_protocol::{ChannelName, Serial};
 use tokio::sync::Mutex;
 
+use super::Account;
+
 /// The most bytes that are handed to the HTTP server at once, since those are beyond our reach.
 pub(crate) const CHUNK_BYTES: usize = 16 * 1024;
 
@@ -27,6 +29,8 @@ pub(super) struct State {
     pub(super) kept: Vec<Box<dyn Any>>,
     /// Whether the wire asks which place a frame brings its client to; a socket's client reads it from the frame.
     pub(super) is_marked: bool,
+    /// What waits for all connections of the app, once the connection is one of them.
+    account: Option<Arc<Account>>,
 }
 
 pub(super) struct Queued {
@@ -82,6 +86,36 @@ impl State {
             backlog_turn: Arc::default(),
             kept: Vec::new(),
             is_marked: false,
+            account: None,
+        }
+    }
+
+    /// Goes over to an app's account with all that waits.
+    pub(super) fn join(&mut self, account: Arc<Account>) {
+        let waits = self.all_bytes();
+        account.changed(0, waits);
+        if let Some(before) = self.account.replace(account) {
+            before.changed(waits, 0);
+        }
+    }
+
+    /// Whether the app's account admits that much more.
+    pub(super) fn is_admitted(&self, more: usize) -> bool {
+        self.account.as_ref().is_none_or(|account| account.admits(self.all_bytes(), more))
+    }
+
+    /// Whether much waits for the app's connections.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.account.as_ref().is_some_and(|account| account.is_pressed())
+    }
+
+    fn all_bytes(&self) -> usize {
+        self.bytes + self.page_bytes
+    }
+
+    fn account_for(&self, before: usize) {
+        if let Some(account) = &self.account {
+            account.changed(before, self.all_bytes());
         }
     }
 
@@ -90,7 +124,9 @@ impl State {
     }
 
     pub(super) fn queue_marked(&mut self, frame: Bytes, kind: Kind, mark: Option<Box<Mark>>) {
+        let before = self.all_bytes();
         *self.bytes_of(kind) += frame.len();
+        self.account_for(before);
         Metric::OutboxBytes.shift(frame.len() as f64);
         self.frames.push_back(Queued { frame, kind, mark });
         if let Some(writer) = self.writer.take() {
@@ -141,7 +177,9 @@ impl State {
 
     /// Takes note of bytes that wait no more.
     pub(super) fn left(&mut self, queued: &Queued) {
+        let before = self.all_bytes();
         *self.bytes_of(queued.kind) -= queued.frame.len();
+        self.account_for(before);
         Metric::OutboxBytes.shift(-(queued.frame.len() as f64));
         if self.bytes <= self.limit / 4 || queued.kind == Kind::Page {
             self.wake_waiting();

@@ -1,0 +1,154 @@
+//! From the bus to a channel's subscribers: at once where they are few, else in parts, between which everything else goes on.
+//!
+//! While a message is handed out in parts its channel is *held*: what comes for it next waits in a queue of its own, so that the channel keeps its
+//! order, and other channels do not wait. Subscribers of the channel may come, go and catch up meanwhile: each is judged by its own position in the
+//! moment in which the message reaches it, and the message counts as seen from the beginning, so whoever comes to it otherwise finds it in what was
+//! heard lately, or in history.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+    sync::Arc,
+};
+
+use fanfare_domain::{history::Head, messages::Envelope, metrics::Metric};
+use tokio::sync::Notify;
+
+use super::{
+    Hub,
+    channel::{Channel, Outgoing},
+    spans,
+};
+
+/// Subscribers that are handed a message before others have their turn.
+const AT_ONCE: usize = 128;
+/// Bytes that are put into outboxes before others have their turn, so that those outboxes are emptied in between.
+const BYTES_AT_ONCE: usize = 1024 * 1024;
+/// Bytes of messages that wait for a channel; past that, nothing more is taken from the bus until they are fewer.
+const WAITING_BYTES: usize = 1024 * 1024;
+
+/// What waits while a channel is held.
+#[derive(Default)]
+pub(super) struct Turns {
+    is_held: Cell<bool>,
+    waiting: RefCell<VecDeque<Waiting>>,
+    bytes: Cell<usize>,
+    room: Notify,
+}
+
+/// What came for a channel that is held.
+enum Waiting {
+    Message(Arc<Envelope>),
+    Head(Head),
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message(envelope) => envelope.message.data.get().len() + size_of::<Envelope>(),
+            Self::Head(_) => size_of::<Self>(),
+        }
+    }
+}
+
+impl Turns {
+    fn push(&self, what: Waiting) {
+        self.bytes.set(self.bytes.get() + what.bytes());
+        self.waiting.borrow_mut().push_back(what);
+    }
+
+    fn pop(&self) -> Option<Waiting> {
+        let what = self.waiting.borrow_mut().pop_front()?;
+        self.bytes.set(self.bytes.get() - what.bytes());
+        self.room.notify_waiters();
+        Some(what)
+    }
+
+    /// Forgets what waits, which is of another life of the channel.
+    pub(super) fn clear(&self) {
+        while self.pop().is_some() {}
+    }
+
+    /// Keeps a head for later, if the channel is held.
+    pub(super) fn defer(&self, head: &Head) -> bool {
+        if self.is_held.get() {
+            self.push(Waiting::Head(head.clone()));
+        }
+        self.is_held.get()
+    }
+
+    /// Returns when not too much waits.
+    async fn room(&self) {
+        while self.bytes.get() > WAITING_BYTES {
+            self.room.notified().await;
+        }
+    }
+}
+
+impl Hub {
+    /// Hands a message to everyone on this thread who follows its channel. Returns when more can be taken from the bus, which may be before all
+    /// have it.
+    pub(super) async fn fan_out(&self, envelope: Arc<Envelope>) {
+        let key = (envelope.app.clone(), envelope.channel.clone());
+        let channel = self.channels.borrow().get(&key).cloned();
+        let Some(channel) = channel else { return };
+        let turns = channel.turns();
+        if turns.is_held.get() {
+            turns.push(Waiting::Message(envelope));
+            return turns.room().await;
+        }
+        let Some(outgoing) = self.begin(&channel, &envelope) else { return };
+        let subscribers = channel.count();
+        if subscribers <= at_once(&outgoing) {
+            return self.finish(channel.hand_to_all(outgoing));
+        }
+        turns.is_held.set(true);
+        let hub = self.this.upgrade().expect("the hub that is running is alive");
+        actix_rt::spawn(hub.in_parts(channel, outgoing));
+    }
+
+    /// Takes note of a message and makes its frame; nothing if it is of another life of the channel.
+    fn begin(&self, channel: &Channel, envelope: &Envelope) -> Option<Outgoing> {
+        let span = spans::fan_out(envelope);
+        if let Some((epoch, serial)) = &envelope.place
+            && self.is_other_epoch(channel, &Head { epoch: epoch.clone(), serial: *serial })
+        {
+            return None;
+        }
+        let outgoing = channel.begin(envelope, self.gateway.ports().clock.now());
+        Some(outgoing.within(span))
+    }
+
+    fn finish(&self, outgoing: Outgoing) {
+        Metric::Deliveries.add(outgoing.delivered);
+        for behind in outgoing.behind {
+            self.go_on(&behind);
+        }
+    }
+
+    /// Hands out a message, then what came for the channel meanwhile, a part at a time.
+    async fn in_parts(self: Rc<Self>, channel: Rc<Channel>, first: Outgoing) {
+        let mut next = Some(first);
+        loop {
+            if let Some(mut outgoing) = next.take() {
+                for part in channel.subscriptions().chunks(at_once(&outgoing)) {
+                    part.iter().for_each(|subscription| channel.hand(&mut outgoing, subscription));
+                    tokio::task::yield_now().await;
+                }
+                self.finish(outgoing);
+            }
+            match channel.turns().pop() {
+                Some(Waiting::Message(envelope)) => next = self.begin(&channel, &envelope),
+                Some(Waiting::Head(head)) => self.take_head_of(&channel, &head),
+                None => break,
+            }
+        }
+        channel.turns().is_held.set(false);
+    }
+}
+
+/// How many subscribers are handed a message before others have their turn.
+fn at_once(outgoing: &Outgoing) -> usize {
+    (BYTES_AT_ONCE / outgoing.frame.len().max(1)).clamp(1, AT_ONCE)
+}
