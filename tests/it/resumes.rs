@@ -97,7 +97,7 @@ async fn fifty_thousand_messages_follow_a_position_in_order_then_live_and_little
     let mut socket = connect(&tenant, 0).await;
     let ok = socket.resume("room", &epoch, 1).await;
     assert_eq!((&ok["resumed"], &ok["backlog"]), (&Value::Bool(true), &json!(BACKLOG)));
-    let (mut most, mut waits) = (0.0f64, async || Metrics::of(&server).await.sample("fanfare_outbox_bytes"));
+    let (mut most, waits) = (0.0f64, async || Metrics::of(&server).await.sample("fanfare_outbox_bytes"));
     // What is published meanwhile takes its place behind the backlog.
     let mut live = 0;
     for from in (2..BACKLOG + 2).step_by(PAGE) {
