@@ -80,8 +80,7 @@ fn require_private(request: &HttpRequest) -> Result<(), Refusal> {
 
 /// What the handshake says of its client: a token in `Authorization` serves in place of the one in `connect`.
 fn visitor(request: &HttpRequest) -> Visitor {
-    let origin = request.headers().get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default().to_owned());
-    Visitor { bearer: streams::bearer(request), origin }
+    Visitor { bearer: streams::bearer(request), origin: streams::origin(request) }
 }
 
 /// A refusal before there is a socket (RFC 9457).

@@ -40,7 +40,7 @@ impl Asked {
     /// Whom the request is from and which app it is about, which is known even where the rest is wrong.
     pub(crate) fn by_whom(request: &HttpRequest) -> Self {
         let header = |name: &HeaderName| request.headers().get(name)?.to_str().ok().map(str::to_owned);
-        let mut asked = Self { app: header(&FANFARE_APP), origin: header(&header::ORIGIN), ..Self::default() };
+        let mut asked = Self { app: header(&FANFARE_APP), origin: origin(request), ..Self::default() };
         for (name, value) in pairs(request).unwrap_or_default() {
             match name.as_str() {
                 "token" => asked.token = Some(value),
@@ -107,6 +107,11 @@ impl Asked {
 fn pairs(request: &HttpRequest) -> Result<Vec<(String, String)>, Refusal> {
     let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
     pairs.map(web::Query::into_inner).map_err(|_| wrong("", "the query string cannot be read"))
+}
+
+/// The origin of the web page that a request comes from; one that cannot be read is one that no app allows by name.
+pub(crate) fn origin(request: &HttpRequest) -> Option<String> {
+    request.headers().get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default().to_owned())
 }
 
 /// A token in `Authorization`.

@@ -18,7 +18,7 @@ mod asked;
 mod positions;
 pub(crate) mod said;
 
-pub(crate) use asked::{Asked, bearer};
+pub(crate) use asked::{Asked, bearer, origin};
 pub(crate) use positions::Positions;
 use said::Answer;
 

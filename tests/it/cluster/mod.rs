@@ -23,6 +23,7 @@ mod redis;
 mod restored;
 mod rolling;
 mod spread;
+mod streams;
 mod workers;
 
 const PARTITIONS: u16 = 4;

@@ -6,8 +6,10 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 
 use super::{
+    server::Server,
     sockets::PATIENCE,
     tenants::{Answer, Tenant},
+    waiting::until,
 };
 
 /// An event as its stream had it.
@@ -147,6 +149,19 @@ impl EventStream {
         }
         self.lines.pop_front()
     }
+}
+
+/// Waits until so many polls in all have been let in: the last of them waits from now on, or is about to.
+pub async fn polls_are_in(server: &Server, count: u64) {
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client can be built");
+    let url = format!("{}/metrics", server.ops_url());
+    until("the polls are let in", async || {
+        let text = Answer::of(client.get(&url)).await.text;
+        let row = r#"fanfare_connections_opened_total{transport="poll"} "#;
+        let begun = text.lines().find_map(|line| line.strip_prefix(row))?;
+        (begun.parse::<u64>().expect("a count") >= count).then_some(())
+    })
+    .await;
 }
 
 /// The serials of objects.

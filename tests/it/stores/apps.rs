@@ -7,6 +7,7 @@ use fanfare_domain::{
     capabilities::Capability,
     ids::{AppId, TenantId},
     keys::{Key, Keys},
+    origins::Origins,
     rules::{Rule, Rules},
     stores::Page,
 };
@@ -19,13 +20,15 @@ pub async fn an_app_can_be_read_back_and_changed(store: &(impl Accounts + Apps))
     let found = Apps::find(store, &app.id).await.unwrap().unwrap();
     assert_eq!((found.name.as_str(), found.enabled, &found.epoch), ("prod", true, &app.epoch));
     assert_eq!((found.tenant, found.created_at), (app.tenant.clone(), NOW));
-    let patch = AppPatch { name: Some("staging".to_owned()), enabled: Some(false) };
+    let origins = Origins::parse(["https://app.example.com".to_owned()]).unwrap();
+    assert_eq!(found.origins, Origins::any());
+    let patch = AppPatch { name: Some("staging".to_owned()), enabled: Some(false), origins: Some(origins.clone()) };
     let changed = store.update(&app.tenant, &app.id, &patch).await.unwrap().unwrap();
     assert_eq!((changed.id, changed.name.as_str(), changed.enabled), (app.id.clone(), "staging", false));
     let found = Apps::find(store, &app.id).await.unwrap().unwrap();
-    assert_eq!((found.name.as_str(), found.enabled), ("staging", false));
+    assert_eq!((found.name.as_str(), found.enabled, found.origins), ("staging", false, origins));
     for (tenant, id) in [(&app.tenant, &AppId::generate()), (&TenantId::generate(), &app.id)] {
-        for patch in [AppPatch::default(), AppPatch { enabled: Some(true), name: None }] {
+        for patch in [AppPatch::default(), AppPatch { enabled: Some(true), ..AppPatch::default() }] {
             assert!(store.update(tenant, id, &patch).await.unwrap().is_none());
         }
     }
@@ -36,10 +39,10 @@ pub async fn a_change_of_one_thing_leaves_the_others(store: &(impl Accounts + Ap
     let app = new_app(store).await;
     let name = |text: &str| Some(text.to_owned());
     let changes = [
-        (AppPatch { name: None, enabled: Some(false) }, ("prod", false)),
-        (AppPatch { name: name("staging"), enabled: None }, ("staging", false)),
+        (AppPatch { enabled: Some(false), ..AppPatch::default() }, ("prod", false)),
+        (AppPatch { name: name("staging"), ..AppPatch::default() }, ("staging", false)),
         (AppPatch::default(), ("staging", false)),
-        (AppPatch { name: None, enabled: Some(true) }, ("staging", true)),
+        (AppPatch { enabled: Some(true), ..AppPatch::default() }, ("staging", true)),
     ];
     for (patch, expected) in changes {
         let changed = store.update(&app.tenant, &app.id, &patch).await.unwrap().unwrap();

@@ -6,4 +6,5 @@ mod cross_origin;
 mod cursors;
 mod polls;
 mod refusals;
+mod slow;
 mod sse;

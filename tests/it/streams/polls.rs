@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{streams::serials, tenants::start, tokens::every_right, waiting::until};
+use crate::harness::{
+    streams::{polls_are_in, serials},
+    tenants::start,
+    tokens::every_right,
+};
 
 #[tokio::test]
 async fn a_first_poll_brings_the_heads_and_the_next_what_came_since() {
@@ -30,7 +34,7 @@ async fn a_first_poll_brings_the_heads_and_the_next_what_came_since() {
 
 #[tokio::test]
 async fn a_poll_waits_for_what_comes_and_no_longer_than_it_was_told() {
-    let (_server, tenant) = start().await;
+    let (server, tenant) = start().await;
     let token = tenant.full_token("ann").await;
     let (_, cursor) = tenant.polled(&token, "channel=chat:1").await;
     let query = format!("channel=chat:1&cursor={cursor}");
@@ -39,13 +43,7 @@ async fn a_poll_waits_for_what_comes_and_no_longer_than_it_was_told() {
         (polled, Instant::now())
     };
     let publishing = async {
-        // Only once the poll waits among the app's connections.
-        until("the poll waits", async || {
-            let ephemeral = json!({"data": "?", "ephemeral": true});
-            tenant.data(Method::POST, "/v1/channels/other/messages", ephemeral).await.expect(StatusCode::ACCEPTED);
-            Some(())
-        })
-        .await;
+        polls_are_in(&server, 2).await;
         tenant.publish("chat:1", json!(1)).await;
         Instant::now()
     };
@@ -85,6 +83,7 @@ async fn a_waiting_poll_ends_with_the_key_and_is_answered_by_a_node_that_goes() 
     let (_, cursor) = tenant.polled(&token, "channel=chat:1").await;
     let query = format!("channel=chat:1&cursor={cursor}");
     let revoking = async {
+        polls_are_in(&server, 2).await;
         let key = format!("/v1/apps/{}/keys/{}", tenant.app, second.key);
         tenant.control(Method::DELETE, &key, Value::Null).await.expect(StatusCode::NO_CONTENT);
     };
@@ -93,17 +92,12 @@ async fn a_waiting_poll_ends_with_the_key_and_is_answered_by_a_node_that_goes() 
 
     let token = tenant.full_token("ann").await;
     let ending = async {
-        let log = || server.stderr().contains("Shutting down");
-        assert!(!log());
+        polls_are_in(&server, 3).await;
         server.terminate().await
     };
     let (answer, status) = tokio::join!(tenant.poll(&token, &query), ending);
     assert!(status.success());
-    if answer.status == 200 {
-        assert_eq!(answer.body["messages"], json!([]));
-    } else {
-        answer.expect_problem(503, "draining");
-    }
+    assert_eq!(answer.expect(StatusCode::OK)["messages"], json!([]));
 }
 
 #[tokio::test]
