@@ -151,7 +151,7 @@ impl EventStream {
     }
 }
 
-/// Waits until so many polls in all have been let in: the last of them waits from now on, or is about to.
+/// Waits until so many polls in all have been let in, and something is subscribed: where nothing else is, the last of them waits.
 pub async fn polls_are_in(server: &Server, count: u64) {
     let client = reqwest::Client::builder().no_proxy().build().expect("a client can be built");
     let url = format!("{}/metrics", server.ops_url());
@@ -159,7 +159,9 @@ pub async fn polls_are_in(server: &Server, count: u64) {
         let text = Answer::of(client.get(&url)).await.text;
         let row = r#"fanfare_connections_opened_total{transport="poll"} "#;
         let begun = text.lines().find_map(|line| line.strip_prefix(row))?;
-        (begun.parse::<u64>().expect("a count") >= count).then_some(())
+        let is_subscribed =
+            text.lines().any(|line| line.starts_with("fanfare_subscriptions ") && !line.ends_with(" 0"));
+        (begun.parse::<u64>().expect("a count") >= count && is_subscribed).then_some(())
     })
     .await;
 }
