@@ -40,7 +40,8 @@ fn a_page_is_let_in_only_from_an_origin_that_the_app_allows() {
         (Some("https://other.test"), Some(ErrorCode::OriginNotAllowed)),
     ] {
         let mut subject = subject(|machine| machine.from_origin(origin.map(str::to_owned)));
-        let grant = Grant { profile: allowing(&["https://ours.test"]), ..everything() };
+        let mut grant = everything();
+        grant.profile = allowing(&["https://ours.test"]);
         subject.apply(Command::Authenticated(Ok(grant)));
         assert_eq!(subject.closed_with(), expected, "{origin:?}");
         assert_eq!(subject.said[0].get("ok").is_some(), expected.is_none());
