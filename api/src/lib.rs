@@ -5,6 +5,7 @@
 mod accounts;
 mod answers;
 mod apps;
+mod authorize;
 mod batches;
 mod capabilities;
 mod config;
@@ -25,6 +26,7 @@ mod passwords;
 mod problems;
 mod rules;
 mod services;
+mod signers;
 mod tenants;
 mod tokens;
 
@@ -44,11 +46,13 @@ pub fn routes(services: Services) -> impl FnOnce(&mut web::ServiceConfig) {
             .configure(tenants::routes)
             .configure(apps::routes)
             .configure(keys::routes)
+            .configure(signers::routes)
             .configure(rules::routes)
             .configure(messages::routes)
             .configure(batches::routes)
             .configure(history::routes)
             .configure(tokens::routes)
+            .configure(authorize::routes)
             .configure(docs::routes)
             .configure(pages::routes)
             .default_service(web::to(fallback::refuse))

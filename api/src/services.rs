@@ -14,9 +14,11 @@ use fanfare_domain::{
     ids::TenantId,
     keys::Keys,
     limits::AppLimits,
+    outbound::OutboundPolicy,
     plans::{Limits, Plans},
     publishing::Publisher,
     rules::Rules,
+    signers::Signers,
 };
 use fanfare_protocol::ErrorCode;
 use tracing::{Instrument, Span, error};
@@ -34,6 +36,10 @@ pub struct Ports {
     pub keys: Arc<dyn Keys>,
     /// Rules.
     pub rules: Arc<dyn Rules>,
+    /// Signers.
+    pub signers: Arc<dyn Signers>,
+    /// What may be called of what tenants name.
+    pub outbound: OutboundPolicy,
     /// History.
     pub log: Arc<dyn MessageLog>,
     /// Keys and apps as the hot paths read them.

@@ -139,6 +139,12 @@ impl Capability {
             .fold(Rights::default(), |all, (_, rights)| all.or(*rights))
     }
 
+    /// The pattern that gives a right on a channel; of several, the longest.
+    pub fn giving(&self, right: Right, channel: &ChannelName) -> Option<&str> {
+        let giving = self.0.iter().filter(|(pattern, rights)| rights.has(right) && matches(pattern, channel.as_str()));
+        giving.map(|(pattern, _)| pattern.as_str()).max_by_key(|pattern| pattern.len())
+    }
+
     /// Whether a right is held on every channel.
     pub fn everywhere(&self, right: Right) -> bool {
         self.0.get("*").is_some_and(|rights| rights.has(right))

@@ -12,6 +12,7 @@ use crate::{
     keys::Key,
     plans::Limits,
     rules::Rule,
+    signers::Signer,
 };
 
 /// An app with everything that decides what its channels and connections may do.
@@ -23,12 +24,20 @@ pub struct AppProfile {
     pub limits: Limits,
     /// Its rules by namespace.
     pub rules: HashMap<String, Rule>,
+    /// Who else than its API keys may sign its tokens.
+    pub signers: Vec<Arc<Signer>>,
 }
 
 impl AppProfile {
     /// The rule of a channel: its namespace's, else `_default`'s, else the built-in one.
     pub fn rule(&self, channel: &ChannelName) -> Rule {
         self.rules.get(channel.namespace()).or_else(|| self.rules.get(DEFAULT_NAMESPACE)).cloned().unwrap_or_default()
+    }
+
+    /// The namespace whose rule a channel follows; `None` where that is the built-in one.
+    pub fn ruling(&self, channel: &ChannelName) -> Option<String> {
+        let candidates = [channel.namespace(), DEFAULT_NAMESPACE];
+        candidates.into_iter().find(|name| self.rules.contains_key(*name)).map(str::to_owned)
     }
 
     /// The largest `data` that a channel takes, in bytes.

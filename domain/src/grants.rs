@@ -10,24 +10,56 @@ use crate::{
     Clock, Refusal, Timestamp,
     capabilities::{Capability, Right, Rights},
     directory::{AppProfile, Directory},
-    ids::KeyId,
+    ids::{AppId, KeyId, SignerId},
     keys::Key,
-    tokens::{self, TokenError},
+    signers::{self, KeySets, Presented, Signer, SignerKeys},
+    tokens::{self, Claims, SignedBy, TokenError},
 };
+
+mod deciding;
+
+pub use deciding::{DecidedBy, Decision};
 
 /// Who is calling, with the app they call.
 #[derive(Debug, Clone)]
 pub struct Grant {
     /// The app, its limits and its rules.
     pub profile: Arc<AppProfile>,
-    /// The key that vouches for the caller.
-    pub key: KeyId,
+    /// Who vouches for the caller.
+    pub voucher: Voucher,
     /// Who they are.
     pub identity: Identity,
     /// When the credential ends by itself; that of a backend is looked at with each request.
     pub expires_at: Option<Timestamp>,
     capability: Capability,
     ceiling: Capability,
+}
+
+/// Who vouches for a caller: with it, the grant ends.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Voucher {
+    /// An API key.
+    Key(KeyId),
+    /// A key of the tenant's own, or a set of them.
+    Signer(SignerId),
+}
+
+impl Voucher {
+    /// The API key, if it is one.
+    pub fn key(&self) -> Option<&KeyId> {
+        match self {
+            Voucher::Key(key) => Some(key),
+            Voucher::Signer(_) => None,
+        }
+    }
+
+    /// Whether an app, as it is now, still stands by it. Of an API key the app says nothing.
+    pub fn stands_in(&self, profile: &AppProfile) -> bool {
+        match self {
+            Voucher::Key(_) => true,
+            Voucher::Signer(id) => profile.signers.iter().any(|signer| signer.id == *id),
+        }
+    }
 }
 
 /// Who is calling.
@@ -56,12 +88,12 @@ impl Grant {
     #[cfg(test)]
     pub(crate) fn for_tests(
         profile: Arc<AppProfile>,
-        key: KeyId,
+        voucher: Voucher,
         identity: Identity,
         capability: Capability,
         ceiling: Capability,
     ) -> Self {
-        Self { profile, key, identity, expires_at: None, capability, ceiling }
+        Self { profile, voucher, identity, expires_at: None, capability, ceiling }
     }
 
     /// The rights on a channel: what the credential gives, cut down to what its key may do, and what the channel's rule gives anyone.
@@ -85,6 +117,15 @@ impl Grant {
         Err(Refusal::new(ErrorCode::Forbidden, format!("the right `{}` on `{channel}` is missing", right.name())))
     }
 
+    /// Refuses history to who has no right to it, and where none is kept.
+    pub fn require_history(&self, channel: &ChannelName) -> Result<(), Refusal> {
+        self.require(Right::History, channel)?;
+        match self.profile.rule(channel).history {
+            Some(_) => Ok(()),
+            None => Err(Refusal::plain(ErrorCode::HistoryOff)),
+        }
+    }
+
     /// The client that speaks, if it has a name.
     pub fn client(&self) -> Option<&ClientName> {
         match &self.identity {
@@ -103,13 +144,14 @@ impl Grant {
 #[derive(Clone)]
 pub struct Authenticator {
     directory: Arc<dyn Directory>,
+    key_sets: Arc<dyn KeySets>,
     clock: Arc<dyn Clock>,
 }
 
 impl Authenticator {
-    /// An authenticator that looks keys up in a directory.
-    pub fn new(directory: Arc<dyn Directory>, clock: Arc<dyn Clock>) -> Self {
-        Self { directory, clock }
+    /// An authenticator that looks keys up in a directory, and those of the tenants' own sets where these are kept.
+    pub fn new(directory: Arc<dyn Directory>, key_sets: Arc<dyn KeySets>, clock: Arc<dyn Clock>) -> Self {
+        Self { directory, key_sets, clock }
     }
 
     /// A backend, by a key's id and secret; with `app`, only a key of that app.
@@ -130,17 +172,90 @@ impl Authenticator {
         Ok((grant, key))
     }
 
-    /// A client, by its token; with `app`, only a token of that app.
+    /// A client, by its token; with `app`, only a token of that app. A token that a key of the tenant's own signed needs it: its signer is
+    /// looked for in that app and nowhere else.
     pub async fn client(&self, token: &str, app: Option<&str>) -> Result<Grant, Refusal> {
-        let id = tokens::key_id(token).map_err(refuse_token)?;
-        let Some(key) = self.directory.key(&id).await? else {
+        match tokens::signed_by(token).map_err(refuse_token)? {
+            SignedBy::Key(id) => self.client_of_key(token, &id, app).await,
+            SignedBy::Signer(presented) => match app {
+                Some(app) => self.client_of_signer(token, &presented, app).await,
+                None => {
+                    let why = "a token signed by a key of your own comes with its app: `app` of `connect`, the header `Fanfare-App`, or `?app=`";
+                    Err(Refusal::new(ErrorCode::BadToken, why))
+                }
+            },
+        }
+    }
+
+    /// The fresh token of a connection to `app`. One of another app's API key is granted here too, and told apart by who asks.
+    pub async fn refresh(&self, token: &str, app: &AppId) -> Result<Grant, Refusal> {
+        match tokens::signed_by(token).map_err(refuse_token)? {
+            SignedBy::Key(id) => self.client_of_key(token, &id, None).await,
+            SignedBy::Signer(presented) => self.client_of_signer(token, &presented, app.as_str()).await,
+        }
+    }
+
+    async fn client_of_key(&self, token: &str, id: &KeyId, app: Option<&str>) -> Result<Grant, Refusal> {
+        let Some(key) = self.directory.key(id).await? else {
             return Err(Refusal::new(ErrorCode::BadToken, "the key that signed the token is not known here"));
         };
         let claims = tokens::verify(token, &key, self.clock.now()).map_err(refuse_token)?;
         require_app(&key, app, ErrorCode::BadToken)?;
-        let identity = ClientIdentity { client: claims.client, info: claims.info, token_id: claims.token_id };
-        let grant = self.grant(&key, Identity::Client(identity), claims.capability, ErrorCode::BadToken).await?;
-        Ok(Grant { expires_at: Some(claims.expires_at), ..grant })
+        let profile = self.profile(&key.app, ErrorCode::BadToken).await?;
+        Ok(vouched(profile, Voucher::Key(id.clone()), claims, key.capability.clone()))
+    }
+
+    async fn client_of_signer(&self, token: &str, presented: &Presented, app: &str) -> Result<Grant, Refusal> {
+        // An app that there is not is refused as one without that signer.
+        let nobody = || Refusal::new(ErrorCode::BadToken, "no signer of this app has the token's `iss` and `aud`");
+        let app = AppId::parse(app).map_err(|_| nobody())?;
+        let profile = self.directory.app(&app).await?.ok_or_else(nobody)?;
+        let mut refused = nobody();
+        for signer in profile.signers.iter().filter(|signer| presented.may_be_of(signer)) {
+            match self.claims_by(token, presented, signer).await {
+                Ok(claims) => {
+                    let profile = self.profile(&app, ErrorCode::BadToken).await?;
+                    let voucher = Voucher::Signer(signer.id.clone());
+                    return Ok(vouched(profile, voucher, claims?, signer.capability.clone()));
+                }
+                // That one signer cannot be asked is said rather than that others did not sign.
+                Err(why) if refused.code != ErrorCode::Unavailable => refused = why,
+                Err(_) => {}
+            }
+        }
+        Err(refused)
+    }
+
+    /// What a token says, if this signer signed it; else, why that is not so or not known.
+    async fn claims_by(
+        &self,
+        token: &str,
+        presented: &Presented,
+        signer: &Signer,
+    ) -> Result<Result<Claims, Refusal>, Refusal> {
+        let not_by = |why: &str| Refusal::new(ErrorCode::BadToken, why);
+        let fetched;
+        let key = match &signer.keys {
+            SignerKeys::Pem { key, .. } => key,
+            SignerKeys::Jwks { url } => {
+                let found = self.key_sets.key(&signer.id, url, &presented.wanted).await.map_err(|away| {
+                    let why = "the signer's JWKS could not be fetched, and the token's key is not known without it";
+                    Refusal::new(ErrorCode::Unavailable, why).retry_after(away.retry_after)
+                })?;
+                fetched = found.ok_or_else(|| not_by("the signer's JWKS has no key of the token's `kid` and `alg`"))?;
+                &fetched
+            }
+        };
+        if key.algorithm != presented.wanted.algorithm {
+            return Err(not_by("the token's `alg` is not the one of its signer's key"));
+        }
+        if key.kid.is_some() && presented.wanted.kid.is_some() && key.kid != presented.wanted.kid {
+            return Err(not_by("the token's `kid` is not the one of its signer's key"));
+        }
+        let claims = signers::verify(token, key, signer, self.clock.now());
+        claims
+            .map(|claims| claims.map_err(refuse_token))
+            .ok_or_else(|| not_by("the token's signature does not match its signer's key"))
     }
 
     /// Anyone, by a key's id: public channels only; with `app`, only a key of that app.
@@ -162,18 +277,33 @@ impl Authenticator {
         capability: Capability,
         unknown: ErrorCode,
     ) -> Result<Grant, Refusal> {
-        let profile = self.directory.app(&key.app).await?.ok_or_else(|| Refusal::plain(unknown))?;
-        if !profile.app.enabled {
-            return Err(Refusal::plain(ErrorCode::AppDisabled));
-        }
         Ok(Grant {
-            profile,
-            key: key.id.clone(),
+            profile: self.profile(&key.app, unknown).await?,
+            voucher: Voucher::Key(key.id.clone()),
             identity,
             expires_at: key.expires_at,
             capability,
             ceiling: key.capability.clone(),
         })
+    }
+
+    /// An app that is there and enabled.
+    async fn profile(&self, app: &AppId, unknown: ErrorCode) -> Result<Arc<AppProfile>, Refusal> {
+        let profile = self.directory.app(app).await?.ok_or_else(|| Refusal::plain(unknown))?;
+        if profile.app.enabled { Ok(profile) } else { Err(Refusal::plain(ErrorCode::AppDisabled)) }
+    }
+}
+
+/// The one place where verified claims become a grant, whoever vouches for them.
+fn vouched(profile: Arc<AppProfile>, voucher: Voucher, claims: Claims, ceiling: Capability) -> Grant {
+    let identity = ClientIdentity { client: claims.client, info: claims.info, token_id: claims.token_id };
+    Grant {
+        profile,
+        voucher,
+        identity: Identity::Client(identity),
+        expires_at: Some(claims.expires_at),
+        capability: claims.capability,
+        ceiling,
     }
 }
 

@@ -90,6 +90,10 @@ id!(
     KeyId, "fk_"
 );
 id!(
+    /// A key of a tenant's own, or a set of them, that signs tokens of an app.
+    SignerId, "sig_"
+);
+id!(
     /// A message.
     MessageId, "msg_"
 );

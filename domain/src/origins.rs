@@ -138,8 +138,10 @@ pub async fn app_of(directory: &dyn Directory, credential: &str, app: Option<&st
     if let Some(app) = app {
         return directory.app(&AppId::parse(app).ok()?).await.ok()?;
     }
-    let key = KeyId::parse(credential.split('.').next().unwrap_or_default());
-    let key = key.or_else(|_| tokens::key_id(credential)).ok()?;
+    let key = match KeyId::parse(credential.split('.').next().unwrap_or_default()) {
+        Ok(key) => key,
+        Err(_) => tokens::signing_key(credential)?,
+    };
     let key = directory.key(&key).await.ok()??;
     directory.app(&key.app).await.ok()?
 }

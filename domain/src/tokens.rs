@@ -1,4 +1,4 @@
-//! Client tokens: JWTs (RFC 7519) signed by an API key, read strictly.
+//! Client tokens: JWTs (RFC 7519) signed by an API key or by a key of the tenant's own, read strictly.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Timestamp, capabilities::Capability, ids::KeyId, keys::Key};
+use crate::{Timestamp, capabilities::Capability, ids::KeyId, keys::Key, signers::Presented};
 
 /// The longest token, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -30,7 +30,7 @@ pub enum TokenError {
     Invalid(String),
 }
 
-fn invalid(why: impl Into<String>) -> TokenError {
+pub(crate) fn invalid(why: impl Into<String>) -> TokenError {
     TokenError::Invalid(why.into())
 }
 
@@ -45,6 +45,8 @@ pub struct Claims {
     pub info: Option<Box<RawValue>>,
     /// Its own id, by which it can be revoked.
     pub token_id: Option<String>,
+    /// When it was issued, by its own `iat`.
+    pub issued_at: Timestamp,
     /// When it ends: by its own `exp`, or earlier with the secret or the key that signed it.
     pub expires_at: Timestamp,
 }
@@ -67,33 +69,47 @@ struct WireClaims {
 /// A NumericDate (RFC 7519, section 2): seconds, perhaps with a fraction.
 type Seconds = serde_json::Number;
 
-/// The id of the key that a token says it was signed by; nothing is verified yet.
-pub fn key_id(token: &str) -> Result<KeyId, TokenError> {
+/// Who a token says it was signed by; nothing is verified yet.
+pub(crate) enum SignedBy {
+    /// An API key.
+    Key(KeyId),
+    /// A key of the tenant's own.
+    Signer(Presented),
+}
+
+/// Who a token says it was signed by. What it says chooses where a key is looked for, and no more: the key decides the algorithm.
+pub(crate) fn signed_by(token: &str) -> Result<SignedBy, TokenError> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(invalid(format!("the token has {} bytes; {MAX_TOKEN_BYTES} are allowed", token.len())));
     }
     let header =
         jsonwebtoken::decode_header(token).map_err(|_| invalid("the token is not a JWT of a known algorithm"))?;
-    if header.alg != Algorithm::HS256 {
-        return Err(invalid("the token is not signed with HS256, the algorithm of its key"));
-    }
     if header.crit.is_some() {
         // RFC 7515, section 4.1.11: what must be understood and is not, is refused.
         return Err(invalid("the token's header has `crit`, and no extension is understood here"));
     }
+    if header.alg != Algorithm::HS256 {
+        return Presented::read(token, header).map(SignedBy::Signer);
+    }
     let kid = header.kid.ok_or_else(|| invalid("the token's header has no `kid`, the id of the key that signed it"))?;
-    KeyId::parse(&kid).map_err(|_| invalid("the token's `kid` is not the id of an API key"))
+    let key = KeyId::parse(&kid).map_err(|_| invalid("the token's `kid` is not the id of an API key"))?;
+    Ok(SignedBy::Key(key))
 }
 
-/// Verifies a token with the key that [`key_id`] named. The algorithm is the key's, never the token's.
+/// The API key that a token says it was signed by; nothing is verified yet.
+pub(crate) fn signing_key(token: &str) -> Option<KeyId> {
+    match signed_by(token) {
+        Ok(SignedBy::Key(key)) => Some(key),
+        _ => None,
+    }
+}
+
+/// Verifies a token with the API key that [`signed_by`] named. The algorithm is the key's, never the token's.
 pub fn verify(token: &str, key: &Key, now: Timestamp) -> Result<Claims, TokenError> {
     if !key.is_live(now) {
         return Err(invalid("the key that signed the token has expired"));
     }
-    let mut validation = Validation::new(Algorithm::HS256);
-    validation.required_spec_claims.clear();
-    validation.validate_exp = false;
-    validation.validate_aud = false;
+    let validation = only_signature(Algorithm::HS256);
     let (claims, vouched_until) = key
         .secrets(now)
         .find_map(|(secret, until)| {
@@ -102,11 +118,25 @@ pub fn verify(token: &str, key: &Key, now: Timestamp) -> Result<Claims, TokenErr
             Some((decoded.claims, until))
         })
         .ok_or_else(|| invalid("the token's signature does not match its key"))?;
-    let claims: WireClaims =
-        serde_json::from_value(claims).map_err(|error| invalid(format!("the token's claims are wrong: {error}")))?;
-    let mut claims = check(claims, now)?;
+    let mut claims = read_claims(claims, now)?;
     claims.expires_at = vouched_until.map_or(claims.expires_at, |until| until.min(claims.expires_at));
     Ok(claims)
+}
+
+/// What the library is to check: the signature, under the key's algorithm. The claims are looked at here, more strictly.
+pub(crate) fn only_signature(algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation
+}
+
+/// Reads the claims of a token whose signature is good, whoever signed it.
+pub(crate) fn read_claims(claims: serde_json::Value, now: Timestamp) -> Result<Claims, TokenError> {
+    let claims =
+        serde_json::from_value(claims).map_err(|error| invalid(format!("the token's claims are wrong: {error}")))?;
+    check(claims, now)
 }
 
 fn check(claims: WireClaims, now: Timestamp) -> Result<Claims, TokenError> {
@@ -133,7 +163,7 @@ fn check(claims: WireClaims, now: Timestamp) -> Result<Claims, TokenError> {
     if info.as_ref().is_some_and(|info| info.get().len() > MAX_INFO_BYTES) {
         return Err(invalid(format!("`info` is larger than {MAX_INFO_BYTES} bytes")));
     }
-    Ok(Claims { client, capability: claims.cap, info, token_id: claims.jti, expires_at })
+    Ok(Claims { client, capability: claims.cap, info, token_id: claims.jti, issued_at, expires_at })
 }
 
 fn time(seconds: &Seconds) -> Option<Timestamp> {

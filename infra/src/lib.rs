@@ -2,7 +2,9 @@
 
 pub mod data_dir;
 pub mod envelopes;
+pub mod key_sets;
 pub mod memory;
+pub mod outbound;
 pub mod rabbitmq;
 pub mod redis;
 pub mod sealing;

@@ -1,6 +1,7 @@
 //! Black-box tests: one binary, one module a subject, all against real processes and sockets.
 
 mod asyncapi;
+mod authorize;
 mod bad_input;
 mod chaos;
 mod cli;
@@ -26,10 +27,12 @@ mod outboxes;
 mod pipelining;
 mod publish_limits;
 mod publishing;
+mod refreshing;
 mod resumes;
 mod retention;
 mod rfc6455;
 mod sessions;
+mod signers;
 mod stores;
 mod streams;
 mod subscriptions;

@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use crate::{accounts, apps, batches, history, keys, messages, problems, rules, tenants, tokens};
+use crate::{accounts, apps, authorize, batches, history, keys, messages, problems, rules, signers, tenants, tokens};
 
 pub(crate) mod refusals;
 pub(crate) mod streams;
@@ -40,8 +40,9 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         tenants::show_tenant, tenants::change_tenant,
         apps::list_apps, apps::make_app, apps::show_app, apps::change_app, apps::remove_app,
         keys::list_keys, keys::mint_key, keys::rotate_key, keys::revoke_key,
+        signers::list_signers, signers::add_signer, signers::show_signer, signers::remove_signer,
         rules::list_rules, rules::show_rule, rules::put_rule, rules::remove_rule,
-        messages::publish, batches::publish_batch, history::read_history, tokens::mint_token,
+        messages::publish, batches::publish_batch, history::read_history, tokens::mint_token, authorize::authorize,
         streams::stream_events, streams::poll,
     ),
     components(schemas(problems::Problem, problems::FieldProblem)),
@@ -50,6 +51,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         (name = "tenants", description = "What a tenant is called, and what its plan allows."),
         (name = "apps", description = "Apps: what keys, rules and channels belong to. Nothing crosses from one to another."),
         (name = "keys", description = "API keys, by which backends publish and vouch for clients."),
+        (name = "signers", description = "Keys of your own that sign client tokens: a public key, or a JWKS."),
         (name = "rules", description = "What the channels of a namespace allow."),
         (name = "messages", description = "Publishing."),
         (name = "history", description = "Reading what was published."),
@@ -93,7 +95,11 @@ impl Modify for Security {
         components.add_security_scheme("apiKeyBasic", SecurityScheme::Http(basic.build()));
         components.add_security_scheme(
             "clientToken",
-            bearer("JWT", "A client token, signed with the secret of an API key (HS256)."),
+            bearer(
+                "JWT",
+                "A client token: signed with the secret of an API key (HS256), or by a signer of the app (RS256, ES256, EdDSA) and then with the app's id \
+                in the header `Fanfare-App` or in `?app=`.",
+            ),
         );
     }
 }

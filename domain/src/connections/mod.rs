@@ -72,6 +72,8 @@ pub enum Command {
     Refreshed {
         /// The request.
         id: u32,
+        /// Which of the connection's fresh tokens it was, as [`Effect::Refresh`] said.
+        turn: u32,
         /// What it grants.
         outcome: Result<Grant, Refusal>,
     },
@@ -140,6 +142,8 @@ pub enum Effect {
     Refresh {
         /// The request.
         id: u32,
+        /// Which of the connection's fresh tokens it is: of several that are looked at at once, the last one stands.
+        turn: u32,
         /// The token.
         token: String,
     },
@@ -243,6 +247,7 @@ struct Open {
     grant: Grant,
     subscriptions: Subscriptions,
     token: tokens::TokenWatch,
+    turns: tokens::Turns,
 }
 
 /// Messages that may wait while credentials are looked at.
@@ -292,7 +297,7 @@ impl Connection {
             Command::Binary => self.close(&Refusal::plain(ErrorCode::BinaryFrame), &mut effects),
             Command::Heard => self.heartbeat.heard(now),
             Command::Authenticated(outcome) => self.authenticated(outcome, now, &mut effects),
-            Command::Refreshed { id, outcome } => self.refreshed(id, outcome, now, &mut effects),
+            Command::Refreshed { id, turn, outcome } => self.refreshed(id, turn, outcome, now, &mut effects),
             Command::Located { id, channel, outcome } => self.located(id, channel, outcome, &mut effects),
             Command::Published { id, with_place, outcome } => {
                 requests::published(id, with_place, outcome, &mut effects)

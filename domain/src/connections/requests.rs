@@ -114,6 +114,9 @@ impl Connection {
         if let Err(refusal) = grant.profile.app.origins.require(self.origin.as_deref()) {
             return self.refuse_and_close(id, &refusal, effects);
         }
+        if grant.expires_at.is_some_and(|end| end <= now) {
+            return self.refuse_and_close(id, &Refusal::plain(ErrorCode::TokenExpired), effects);
+        }
         let token = TokenWatch::new(grant.expires_at, now);
         let limits = &grant.profile.limits;
         let connected = Connected {
@@ -129,7 +132,8 @@ impl Connection {
             },
         };
         effects.push(Effect::Send(ok_text(id, &connected)));
-        self.phase = Phase::Open(Box::new(Open { grant, subscriptions: Default::default(), token }));
+        self.phase =
+            Phase::Open(Box::new(Open { grant, subscriptions: Default::default(), token, turns: Default::default() }));
         for text in waiting {
             self.text(text, now, effects);
             if self.is_closed() {
@@ -161,13 +165,10 @@ impl Open {
             Request::Unsubscribe { channel } => self.unsubscribe(id, channel, effects)?,
             Request::Publish(publish) => effects.push(self.publish(connection, id, publish)?),
             Request::History(History { channel, range, limit }) => {
-                self.grant.require(Right::History, &channel)?;
-                if self.grant.profile.rule(&channel).history.is_none() {
-                    return Err(Refusal::plain(ErrorCode::HistoryOff));
-                }
+                self.grant.require_history(&channel)?;
                 effects.push(Effect::ReadHistory { id, channel, range, limit: limit.unwrap_or(DEFAULT_PAGE_ITEMS) });
             }
-            Request::Token { token } => effects.push(Effect::Refresh { id, token }),
+            Request::Token { token } => effects.push(Effect::Refresh { id, turn: self.turns.begin(), token }),
         }
         Ok(())
     }

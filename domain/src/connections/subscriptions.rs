@@ -18,8 +18,13 @@ pub(super) struct Subscriptions(HashMap<ChannelName, State>);
 /// How far a subscription is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Its start is being looked up for this request.
-    Starting(u32),
+    /// Its start is being looked up for this request; a start in the past needs the right to history when it begins, too.
+    Starting {
+        /// The request.
+        id: u32,
+        /// Whether it starts in the past by a rewind.
+        rewinds: bool,
+    },
     /// It is delivered.
     Active,
 }
@@ -37,7 +42,8 @@ impl Open {
             return Err(Refusal::new(ErrorCode::AlreadySubscribed, format!("`{channel}` is subscribed already")));
         }
         self.grant.require(Right::Subscribe, &channel)?;
-        if matches!(start, Start::RewindMessages(_) | Start::RewindSeconds(_)) {
+        let rewinds = matches!(start, Start::RewindMessages(_) | Start::RewindSeconds(_));
+        if rewinds {
             self.grant.require(Right::History, &channel)?;
         }
         if start != Start::Live && self.grant.profile.rule(&channel).history.is_none() {
@@ -50,14 +56,14 @@ impl Open {
                 format!("a connection may subscribe to {most} channels"),
             ));
         }
-        self.subscriptions.0.insert(channel.clone(), State::Starting(id));
+        self.subscriptions.0.insert(channel.clone(), State::Starting { id, rewinds });
         Ok(Effect::Locate { id, channel, start })
     }
 
     pub(super) fn unsubscribe(&mut self, id: u32, channel: ChannelName, effects: &mut Effects) -> Result<(), Refusal> {
         match self.subscriptions.0.remove(&channel) {
             None => return Err(Refusal::new(ErrorCode::NotSubscribed, format!("`{channel}` is not subscribed"))),
-            Some(State::Starting(_)) => {}
+            Some(State::Starting { .. }) => {}
             Some(State::Active) => effects.push(Effect::Stop(channel)),
         }
         effects.push(Effect::Send(ok_text(id, &serde_json::json!({}))));
@@ -91,17 +97,23 @@ impl Connection {
         let Phase::Open(open) = &mut self.phase else { return };
         let refuse =
             |refusal: &Refusal, effects: &mut Effects| effects.push(Effect::Send(error_text(id, &refusal.to_wire())));
-        if open.subscriptions.0.get(&channel) != Some(&State::Starting(id)) {
-            return refuse(
-                &Refusal::new(ErrorCode::NotSubscribed, "the channel was unsubscribed before its subscription began"),
-                effects,
-            );
-        }
+        let rewinds = match open.subscriptions.0.get(&channel) {
+            Some(State::Starting { id: of, rewinds }) if *of == id => *rewinds,
+            _ => {
+                let why = "the channel was unsubscribed before its subscription began";
+                return refuse(&Refusal::new(ErrorCode::NotSubscribed, why), effects);
+            }
+        };
         let allowed = outcome.and_then(|located| {
             if open.token.is_expired() {
                 return Err(Refusal::plain(ErrorCode::TokenExpired));
             }
-            open.grant.require(Right::Subscribe, &channel).map(|()| located)
+            open.grant.require(Right::Subscribe, &channel)?;
+            // The token may be a narrower one by now.
+            if rewinds {
+                open.grant.require(Right::History, &channel)?;
+            }
+            Ok(located)
         });
         match allowed {
             Ok(located) => {
@@ -132,6 +144,9 @@ impl Connection {
     pub(super) fn app_changed(&mut self, outcome: Result<Arc<AppProfile>, Refusal>, effects: &mut Effects) {
         let Phase::Open(open) = &mut self.phase else { return };
         match outcome {
+            Ok(profile) if !open.grant.voucher.stands_in(&profile) => {
+                self.close(&Refusal::new(ErrorCode::BadKey, "the signer of the token was removed"), effects)
+            }
             Ok(profile) if profile.app.enabled => {
                 if let Err(refusal) = profile.app.origins.require(self.origin.as_deref()) {
                     return self.close(&refusal, effects);

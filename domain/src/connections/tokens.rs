@@ -78,20 +78,48 @@ impl TokenWatch {
     }
 }
 
+/// The order of a connection's fresh tokens: they are looked at at once, and may be known good in another order than they were sent in.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    begun: u32,
+    applied: u32,
+}
+
+impl Turns {
+    /// The turn of a token that was sent just now.
+    pub(super) fn begin(&mut self) -> u32 {
+        self.begun += 1;
+        self.begun
+    }
+
+    /// Whether a good token takes effect: not if one that was sent later has already.
+    fn apply(&mut self, turn: u32) -> bool {
+        let is_newest = turn >= self.applied;
+        self.applied = self.applied.max(turn);
+        is_newest
+    }
+}
+
 impl Connection {
     /// A fresh token was looked at: it continues every subscription that it still has the right to.
     pub(super) fn refreshed(
         &mut self,
         id: u32,
+        turn: u32,
         outcome: Result<Grant, Refusal>,
         now: Timestamp,
         effects: &mut Effects,
     ) {
         let Phase::Open(open) = &mut self.phase else { return };
-        let grant = match outcome.and_then(|grant| same_bearer(&open.grant, grant)) {
+        let fresh = outcome.and_then(|grant| same_bearer(&open.grant, grant)).and_then(|grant| still_good(grant, now));
+        let grant = match fresh {
             Ok(grant) => grant,
             Err(refusal) => return effects.push(Effect::Send(error_text(id, &refusal.to_wire()))),
         };
+        if !open.turns.apply(turn) {
+            let token_ttl_ms = open.token.ttl_ms(now).unwrap_or_default();
+            return effects.push(Effect::Send(ok_text(id, &TokenAccepted { token_ttl_ms })));
+        }
         let was_expired = open.token.is_expired();
         open.token = TokenWatch::new(grant.expires_at, now);
         open.grant = grant;
@@ -113,4 +141,12 @@ fn same_bearer(old: &Grant, new: Grant) -> Result<Grant, Refusal> {
         return Err(Refusal::plain(ErrorCode::TokenMismatch));
     }
     Ok(new)
+}
+
+/// A token may end while it is looked at.
+fn still_good(grant: Grant, now: Timestamp) -> Result<Grant, Refusal> {
+    match grant.expires_at {
+        Some(end) if end <= now => Err(Refusal::plain(ErrorCode::TokenExpired)),
+        _ => Ok(grant),
+    }
 }

@@ -13,7 +13,8 @@ use fanfare_domain::{
     Refusal,
     bus::{Broadcast, Following, Heard},
     connections::{Command, Located},
-    ids::{AppId, ConnectionId, KeyId},
+    grants::Voucher,
+    ids::{AppId, ConnectionId},
     metrics::Metric,
 };
 use fanfare_protocol::{ChannelName, ErrorCode};
@@ -58,8 +59,8 @@ pub(crate) struct Hub {
 /// A socket, as control messages find it.
 struct Socket {
     address: Addr<SocketActor>,
-    /// Once it has connected: the app, and the key that vouched for it.
-    scope: Option<(AppId, KeyId)>,
+    /// Once it has connected: the app, and who vouched for it.
+    scope: Option<(AppId, Voucher)>,
 }
 
 impl Hub {
@@ -92,9 +93,9 @@ impl Hub {
     }
 
     /// Takes note of what a socket connected as.
-    pub(crate) fn identify(&self, connection: &ConnectionId, app: AppId, key: KeyId) {
+    pub(crate) fn identify(&self, connection: &ConnectionId, app: AppId, voucher: Voucher) {
         if let Some(socket) = self.sockets.borrow_mut().get_mut(connection)
-            && socket.scope.replace((app, key)).is_none()
+            && socket.scope.replace((app, voucher)).is_none()
         {
             self.gateway.shared.connections.fetch_add(1, Ordering::SeqCst);
             Metric::Connections.shift(1.0);
@@ -179,7 +180,7 @@ impl Hub {
                 actix_rt::spawn(tell_app_changed(self.gateway.clone(), app, addresses));
             }
             Broadcast::KeyRevoked(key) => {
-                let addresses = self.addresses(|(_, by)| *by == key);
+                let addresses = self.addresses(|(_, by)| by.key() == Some(&key));
                 let directory = Arc::clone(&self.gateway.ports().directory);
                 actix_rt::spawn(async move {
                     directory.forget_key(&key).await;
@@ -192,7 +193,7 @@ impl Hub {
         }
     }
 
-    fn addresses(&self, which: impl Fn(&(AppId, KeyId)) -> bool) -> Vec<Addr<SocketActor>> {
+    fn addresses(&self, which: impl Fn(&(AppId, Voucher)) -> bool) -> Vec<Addr<SocketActor>> {
         let sockets = self.sockets.borrow();
         sockets
             .values()

@@ -2,13 +2,7 @@
 
 use std::{collections::HashSet, rc::Rc, time::Duration};
 
-use fanfare_domain::{
-    Refusal,
-    connections::Command,
-    history::Head,
-    ids::{AppId, KeyId},
-    metrics::Metric,
-};
+use fanfare_domain::{Refusal, connections::Command, grants::Voucher, history::Head, ids::AppId, metrics::Metric};
 use fanfare_protocol::ErrorCode;
 use tracing::{info, warn};
 
@@ -121,7 +115,9 @@ impl Hub {
         }
     }
 
-    async fn news_of(&self, (_, key): &(AppId, KeyId)) -> Result<(), Refusal> {
+    async fn news_of(&self, (_, voucher): &(AppId, Voucher)) -> Result<(), Refusal> {
+        // Whether a signer is still there, the app says.
+        let Some(key) = voucher.key() else { return Ok(()) };
         match self.gateway.ports().directory.key(key).await {
             Ok(None) => Err(revoked()),
             // What cannot be looked at now stands as it is known.

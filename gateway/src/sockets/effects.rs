@@ -26,7 +26,7 @@ impl SocketActor {
             Effect::Send(text) => self.send(&text),
             Effect::SendPage(text) => self.outbox.push_page(text_frame(text.as_bytes())),
             Effect::Authenticate(credential) => self.authenticate(credential, place, context),
-            Effect::Refresh { id, token } => self.refresh(id, token, place, context),
+            Effect::Refresh { id, turn, token } => self.refresh(id, turn, token, place, context),
             Effect::Locate { id, channel, start } => self.locate(id, channel, start, place, context),
             Effect::Deliver { channel, located } => self.deliver(channel, &located),
             Effect::Stop(channel) => {
@@ -91,19 +91,21 @@ impl SocketActor {
         let account = self.hub.gateway().accounts().of(&grant.profile.app.id, limits.app_outbox_bytes as usize);
         self.outbox.admit(limits.outbox_bytes as usize, account);
         self.terms.admit(limits);
-        self.hub.identify(&self.id, grant.profile.app.id.clone(), grant.key.clone());
+        self.hub.identify(&self.id, grant.profile.app.id.clone(), grant.voucher.clone());
         grant
     }
 
-    fn refresh(&self, id: u32, token: String, place: &Place, context: &mut SocketContext) {
+    fn refresh(&self, id: u32, turn: u32, token: String, place: &Place, context: &mut SocketContext) {
+        let Some(grant) = self.connection.grant() else { return };
+        let app = grant.profile.app.id.clone();
         let authenticator = self.hub.gateway().ports().authenticator.clone();
         let place = place.clone();
-        let refreshed = async move { authenticator.client(&token, None).await };
+        let refreshed = async move { authenticator.refresh(&token, &app).await };
         context.spawn(refreshed.into_actor(self).map(move |outcome, actor, context| {
-            actor.apply(Command::Refreshed { id, outcome }, &place, context);
+            actor.apply(Command::Refreshed { id, turn, outcome }, &place, context);
             // The fresh token may be of another key, whose revocation now ends the connection.
             if let Some(grant) = actor.connection.grant() {
-                actor.hub.identify(&actor.id, grant.profile.app.id.clone(), grant.key.clone());
+                actor.hub.identify(&actor.id, grant.profile.app.id.clone(), grant.voucher.clone());
             }
             actor.confirm(context);
         }));
@@ -113,11 +115,17 @@ impl SocketActor {
     /// came between the look at the credential and that moment was told to nobody.
     fn confirm(&self, context: &mut SocketContext) {
         let Some(grant) = self.connection.grant() else { return };
-        let (gateway, app, key) = (self.hub.gateway().clone(), grant.profile.app.id.clone(), grant.key.clone());
+        let (gateway, app) = (self.hub.gateway().clone(), grant.profile.app.id.clone());
+        let key = grant.voucher.key().cloned();
         let news = async move {
-            match gateway.ports().directory.key(&key).await {
-                Ok(None) => Some(Command::End(hub::revoked())),
-                Ok(Some(_)) => Some(hub::app_news(&gateway, &app).await),
+            let key = match &key {
+                Some(key) => gateway.ports().directory.key(key).await.map(|key| key.is_some()),
+                // Whether a signer is still there, the app says.
+                None => Ok(true),
+            };
+            match key {
+                Ok(false) => Some(Command::End(hub::revoked())),
+                Ok(true) => Some(hub::app_news(&gateway, &app).await),
                 // What was read a moment ago stands for as long as the cache would have kept it.
                 Err(_) => None,
             }

@@ -12,6 +12,8 @@ use fanfare_domain::{
     keys::{Key, Keys},
     plans::Plans,
     rules::Rules,
+    signers::{MAX_SIGNERS, Signers},
+    stores::Page,
 };
 
 use caches::Cache;
@@ -34,6 +36,7 @@ struct Sources {
     keys: Arc<dyn Keys>,
     apps: Arc<dyn Apps>,
     rules: Arc<dyn Rules>,
+    signers: Arc<dyn Signers>,
     accounts: Arc<dyn Accounts>,
     plans: Arc<Plans>,
 }
@@ -44,11 +47,12 @@ impl CachedDirectory {
         keys: Arc<dyn Keys>,
         apps: Arc<dyn Apps>,
         rules: Arc<dyn Rules>,
+        signers: Arc<dyn Signers>,
         accounts: Arc<dyn Accounts>,
         plans: Arc<Plans>,
     ) -> Self {
         Self {
-            sources: Sources { keys, apps, rules, accounts, plans },
+            sources: Sources { keys, apps, rules, signers, accounts, plans },
             cached_keys: Cache::new(MAX_KEYS),
             cached_apps: Cache::new(MAX_APPS),
         }
@@ -86,6 +90,8 @@ impl Sources {
         let limits = self.plans.limits(&tenant.plan).clone();
         let rules = self.rules.list(&app.id).await?;
         let rules: HashMap<_, _> = rules.into_iter().map(|(name, rule)| (name.as_str().to_owned(), rule)).collect();
-        Ok(Some(AppProfile { app, limits, rules }))
+        let signers = self.signers.list(&app.id, &Page { after: None, limit: MAX_SIGNERS }).await?;
+        let signers = signers.into_iter().map(Arc::new).collect();
+        Ok(Some(AppProfile { app, limits, rules, signers }))
     }
 }

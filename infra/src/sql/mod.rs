@@ -24,6 +24,7 @@ mod probes;
 mod restores;
 mod rules;
 mod schema;
+mod signers;
 
 pub use master_keys::MasterKeyError;
 pub use migrating::Schema;

@@ -71,6 +71,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    signers (id) {
+        id -> Text,
+        app_id -> Text,
+        name -> Text,
+        issuer -> Text,
+        audience -> Text,
+        pem -> Nullable<Text>,
+        kid -> Nullable<Text>,
+        jwks_url -> Nullable<Text>,
+        cap -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
     removed_apps (id) {
         id -> Text,
     }

@@ -14,14 +14,18 @@ use fanfare_domain::{
     history::MessageLog,
     keys::Keys,
     limits::AppLimits,
+    outbound::OutboundPolicy,
     plans::Plans,
     publishing::{Intake, Publisher},
     rules::Rules,
+    signers::Signers,
 };
 use fanfare_gateway::{Gateway, GatewayPorts};
 use fanfare_infra::{
     data_dir::DataDir,
+    key_sets::FetchedKeySets,
     memory::CachedDirectory,
+    outbound::Outbound,
     sql::{MasterKeyError, SqlStore},
 };
 use futures::future::BoxFuture;
@@ -97,10 +101,19 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
     let apps: Arc<dyn Apps> = Arc::new(store.clone());
     let keys: Arc<dyn Keys> = Arc::new(store.clone());
     let cursors = store.sealer().cursors();
+    let signers: Arc<dyn Signers> = Arc::new(store.clone());
     let rules: Arc<dyn Rules> = Arc::new(store);
-    let directory: Arc<dyn Directory> =
-        Arc::new(CachedDirectory::new(keys.clone(), apps.clone(), rules.clone(), accounts.clone(), plans.clone()));
-    let authenticator = Authenticator::new(directory.clone(), clock.clone());
+    let outbound = outbound(config);
+    let directory: Arc<dyn Directory> = Arc::new(CachedDirectory::new(
+        keys.clone(),
+        apps.clone(),
+        rules.clone(),
+        signers.clone(),
+        accounts.clone(),
+        plans.clone(),
+    ));
+    let key_sets = Arc::new(FetchedKeySets::new(outbound.clone(), clock.clone()));
+    let authenticator = Authenticator::new(directory.clone(), key_sets, clock.clone());
     let publisher = Publisher { intake, bus: bus.clone(), limits: limits.clone(), clock: clock.clone() };
     let gateway_ports = GatewayPorts {
         authenticator: authenticator.clone(),
@@ -117,6 +130,8 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
         apps,
         keys,
         rules,
+        signers,
+        outbound: outbound.policy(),
         log,
         directory: directory.clone(),
         bus,
@@ -129,6 +144,11 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
     let services = Services::new(ports, config.api.clone());
     let gateway = Gateway::new(config.gateway(), gateway_ports);
     Served { directory, services, gateway }
+}
+
+/// What calls the URLs that tenants give.
+fn outbound(config: &Config) -> Outbound {
+    Outbound::new(if config.webhook_allow_private { OutboundPolicy::AllowPrivate } else { OutboundPolicy::Public })
 }
 
 /// A master key that the database was not made with.

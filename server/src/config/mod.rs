@@ -90,6 +90,8 @@ pub struct Config {
     otlp_endpoint: Option<SecretString>,
     #[serde(deserialize_with = "otlp::share")]
     otlp_sample: f64,
+    /// Whether this machine and private networks are called where tenants name them, also by http.
+    pub webhook_allow_private: bool,
     /// Whether `/test/echo` is served.
     pub test_endpoints: bool,
     /// Threads that serve requests and sockets.

@@ -201,6 +201,13 @@ pub const SETTINGS: &[Setting] = &[
         "The share of the traces that is recorded, 0 to 1, also of those that callers ask for. Give every process the same.",
     ),
     row(
+        "webhook_allow_private",
+        "FANFARE_WEBHOOK_ALLOW_PRIVATE",
+        Kind::Flag,
+        Some("false"),
+        "Whether URLs that tenants give (of a signer's JWKS) may lead to this machine and to private networks, also by http. For development only: whoever may add one can then reach what only this server reaches.",
+    ),
+    row(
         "test_endpoints",
         "FANFARE_TEST_ENDPOINTS",
         Kind::Flag,

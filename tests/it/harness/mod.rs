@@ -14,6 +14,7 @@ pub mod rabbitmq;
 pub mod raw;
 pub mod redis;
 pub mod server;
+pub mod signers;
 pub mod sockets;
 pub mod streams;
 pub mod tenants;

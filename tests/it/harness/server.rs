@@ -217,6 +217,11 @@ impl Server {
         self.launch(&listen, &ops).await;
     }
 
+    /// Sets a variable for the next start.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.options.env.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Ends the process as a deployment does, and starts the build under test in its place.
     pub async fn upgrade(&mut self) {
         self.terminate().await;

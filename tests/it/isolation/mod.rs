@@ -8,7 +8,7 @@ pub(crate) use requests::Operation;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{server::Server, tenants::Tenant};
+use crate::harness::{server::Server, signers::OwnKey, tenants::Tenant};
 
 /// The channel that both tenants use.
 const CHANNEL: &str = "shared:1";
@@ -20,6 +20,8 @@ struct Hidden {
     tenant: Tenant,
     /// The id of A's login session.
     session_id: String,
+    /// The id of A's signer.
+    signer: String,
     /// What belongs to A alone; none of it may stand in any answer to B.
     marks: Vec<String>,
 }
@@ -39,7 +41,9 @@ impl Hidden {
         let me = tenant.control(Method::GET, "/v1/me", Value::Null).await.expect(StatusCode::OK);
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         let session_id = text(&me["session"]["id"]);
+        let signer = tenant.signer("hidden-signer", OwnKey::ED25519).await;
         let marks = vec![
+            signer.clone(),
             "hidden-".to_owned(),
             "76543".to_owned(),
             tenant.session.clone(),
@@ -53,7 +57,7 @@ impl Hidden {
             text(&published["epoch"]),
             session_id.clone(),
         ];
-        Self { tenant, session_id, marks }
+        Self { tenant, session_id, signer, marks }
     }
 
     /// Holds an answer to B to saying nothing of A, whatever B asked with.
@@ -76,6 +80,7 @@ impl Hidden {
             &app,
             &format!("{app}/keys"),
             &format!("{app}/rules"),
+            &format!("{app}/signers"),
         ] {
             all.push(self.tenant.control(Method::GET, path, Value::Null).await.expect(StatusCode::OK));
         }

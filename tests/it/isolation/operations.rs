@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{CHANNEL, Hidden, NAMESPACE, requests::Operation};
 use crate::harness::{
     server::{Options, Server},
+    signers::OwnKey,
     tenants::{Answer, Tenant},
 };
 
@@ -17,7 +18,7 @@ enum Kind {
 }
 
 /// The kinds of the parameters there are; a new one is to be added here.
-fn kind(parameter: &str, a: &Hidden, b: &Tenant, own_session: &str) -> Kind {
+fn kind(parameter: &str, a: &Hidden, b: &Tenant, own: &Own) -> Kind {
     let object = |own: &str, foreign: &str, prefix: &str| Kind::Object {
         own: own.to_owned(),
         foreign: foreign.to_owned(),
@@ -27,7 +28,8 @@ fn kind(parameter: &str, a: &Hidden, b: &Tenant, own_session: &str) -> Kind {
         "tenant" => object(&b.tenant, &a.tenant.tenant, "ten_"),
         "app" => object(&b.app, &a.tenant.app, "app_"),
         "key" => object(&b.key, &a.tenant.key, "fk_"),
-        "id" => object(own_session, &a.session_id, "ssn_"),
+        "signer" => object(&own.signer, &a.signer, "sig_"),
+        "id" => object(&own.session, &a.session_id, "ssn_"),
         "namespace" => Kind::Name { used: NAMESPACE, unused: "unused" },
         "channel" => Kind::Name { used: CHANNEL, unused: "unused:1" },
         new => panic!(
@@ -35,6 +37,12 @@ fn kind(parameter: &str, a: &Hidden, b: &Tenant, own_session: &str) -> Kind {
              (with B's own id, A's id and an id that there is not) or as a name; if it is an object, let `Hidden` make one"
         ),
     }
+}
+
+/// What is B's own, beside what every tenant of the tests has.
+struct Own {
+    session: String,
+    signer: String,
 }
 
 /// An answer without what differs from call to call.
@@ -57,7 +65,7 @@ fn choices(objects: usize) -> impl Iterator<Item = usize> {
 struct Prober {
     a: Hidden,
     b: Tenant,
-    own_session: String,
+    own: Own,
     calls: usize,
 }
 
@@ -82,12 +90,12 @@ impl Prober {
     /// A's objects are refused as those that there are not, to the letter.
     async fn probe_objects(&mut self, operation: &Operation, token: &str) {
         let parameters = operation.parameters();
-        let is_object = |name: &&str| matches!(kind(name, &self.a, &self.b, &self.own_session), Kind::Object { .. });
+        let is_object = |name: &&str| matches!(kind(name, &self.a, &self.b, &self.own), Kind::Object { .. });
         let objects: Vec<String> =
             parameters.iter().filter(|name| is_object(name)).map(|name| (*name).to_owned()).collect();
         for choice in choices(objects.len()) {
             let path = |of_a: bool| {
-                operation.fill(|name| match kind(name, &self.a, &self.b, &self.own_session) {
+                operation.fill(|name| match kind(name, &self.a, &self.b, &self.own) {
                     Kind::Object { own, foreign, missing } => {
                         let at = objects.iter().position(|object| object == name).expect("it is an object");
                         if choice >> at & 1 == 0 {
@@ -119,7 +127,7 @@ impl Prober {
     /// In B's own app, a name that A uses too is like one that nobody uses.
     async fn probe_names(&mut self, operation: &Operation, token: &str) {
         let fill = |used_by_a: bool| {
-            operation.fill(|name| match kind(name, &self.a, &self.b, &self.own_session) {
+            operation.fill(|name| match kind(name, &self.a, &self.b, &self.own) {
                 Kind::Object { own, .. } => own,
                 Kind::Name { used, unused } => if used_by_a { used } else { unused }.to_owned(),
             })
@@ -144,7 +152,11 @@ async fn no_operation_shows_or_changes_what_belongs_to_another_tenant() {
     let own_session = b.control(reqwest::Method::GET, "/v1/me", Value::Null).await.body["session"]["id"].clone();
     let document = Answer::of(b.request(reqwest::Method::GET, "/openapi.json")).await.body;
     let before = a.snapshot().await;
-    let mut prober = Prober { a, b, own_session: own_session.as_str().expect("an id").to_owned(), calls: 0 };
+    let own = Own {
+        session: own_session.as_str().expect("an id").to_owned(),
+        signer: b.signer("own", OwnKey::ED25519).await,
+    };
+    let mut prober = Prober { a, b, own, calls: 0 };
     let token = prober.b.full_token("ann").await;
     let mut operations = Operation::all(&document);
     // B's own things are called too, by their names: what removes them comes last.
@@ -154,7 +166,7 @@ async fn no_operation_shows_or_changes_what_belongs_to_another_tenant() {
         let names = operation
             .parameters()
             .iter()
-            .any(|name| matches!(kind(name, &prober.a, &prober.b, &prober.own_session), Kind::Name { .. }));
+            .any(|name| matches!(kind(name, &prober.a, &prober.b, &prober.own), Kind::Name { .. }));
         let is_data_plane = operation.takes("apiKeyBearer") || operation.takes("clientToken");
         let is_looking = operation.method == reqwest::Method::GET;
         if !operation.is_public() && (names || is_data_plane || is_looking) {

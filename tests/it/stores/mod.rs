@@ -19,6 +19,7 @@ mod rabbitmq;
 mod redis;
 mod rules;
 mod samples;
+mod signers;
 mod sqlite;
 
 /// Makes one test of each fact for each SQL engine.
@@ -70,6 +71,12 @@ hold_sql_engines_to! {
         an_app_has_so_many_keys_however_many_come_at_once
         keys_are_listed_by_id_page_by_page
         another_app_neither_sees_nor_revokes_a_key;
+    signers = crate::stores::signers:
+        a_signer_can_be_read_back
+        signers_are_listed_by_id_page_by_page
+        an_app_has_so_many_signers_however_many_come_at_once
+        another_app_neither_sees_nor_removes_a_signer
+        signers_go_with_their_app;
     rules = crate::stores::rules:
         a_rule_replaces_what_was_there
         an_app_has_so_many_rules_and_one_of_them_can_be_replaced

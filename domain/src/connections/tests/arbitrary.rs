@@ -103,8 +103,8 @@ impl Checker {
         let at = if newest { self.pending.len() - 1 } else { 0 };
         let command = match self.pending.remove(at) {
             Effect::Authenticate(_) => Command::Authenticated(outcome(succeed, everything)),
-            Effect::Refresh { id, .. } => {
-                Command::Refreshed { id, outcome: outcome(succeed, || grant(r#"{"a":["subscribe"]}"#, 50)) }
+            Effect::Refresh { id, turn, .. } => {
+                Command::Refreshed { id, turn, outcome: outcome(succeed, || grant(r#"{"a":["subscribe"]}"#, 50)) }
             }
             Effect::Locate { id, channel, .. } => {
                 Command::Located { id, outcome: outcome(succeed, || located(&channel)), channel }

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     apps::App,
     capabilities::Capability,
-    grants::{ClientIdentity, Identity},
+    grants::{ClientIdentity, Identity, Voucher},
     ids::{AppId, KeyId, MessageId, TenantId},
     plans::Limits,
     rules::Rule,
@@ -29,7 +29,12 @@ fn at(seconds: u64) -> Timestamp {
 fn profile(rules: &[(&str, Rule)]) -> Arc<AppProfile> {
     let app = App { id: AppId::parse("app_a").unwrap(), ..App::new(TenantId::generate(), "a".into(), START) };
     let rules: HashMap<_, _> = rules.iter().map(|(name, rule)| ((*name).to_owned(), rule.clone())).collect();
-    Arc::new(AppProfile { app, limits: Limits { channels_per_connection: 3, ..Limits::default() }, rules })
+    Arc::new(AppProfile {
+        app,
+        limits: Limits { channels_per_connection: 3, ..Limits::default() },
+        rules,
+        signers: Vec::new(),
+    })
 }
 
 /// A grant of Ann's, by a token that lasts until `expires_s`.
@@ -40,8 +45,8 @@ fn grant(capability: &str, expires_s: u64) -> Grant {
         token_id: None,
     });
     let capability: Capability = serde_json::from_str(capability).unwrap();
-    let key = KeyId::parse("fk_a").unwrap();
-    let mut grant = Grant::for_tests(profile(&[]), key, identity, capability, Capability::everything());
+    let voucher = Voucher::Key(KeyId::parse("fk_a").unwrap());
+    let mut grant = Grant::for_tests(profile(&[]), voucher, identity, capability, Capability::everything());
     grant.expires_at = Some(at(expires_s));
     grant
 }

@@ -136,7 +136,7 @@ fn a_rule_that_changes_ends_what_it_no_longer_allows() {
     let open = profile(&[("_default", Rule { public: true, ..Rule::default() })]);
     let stranger = Grant::for_tests(
         open,
-        KeyId::parse("fk_a").unwrap(),
+        Voucher::Key(KeyId::parse("fk_a").unwrap()),
         Identity::Public,
         Capability::default(),
         Capability::everything(),

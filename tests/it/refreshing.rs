@@ -1,0 +1,274 @@
+//! A table of sleep, offline and expiry for fresh tokens: whatever happens, a subscriber sees every serial once, in order.
+//!
+//! While a connection waits, expires or sleeps, messages are published all the time; each case is judged by what one subscriber received.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    sockets::{Received, Socket},
+    tenants::{Tenant, start},
+    tokens::every_right,
+    waiting::until,
+};
+
+/// What a subscriber has received of one channel, judged as it comes.
+#[derive(Debug)]
+struct Seen {
+    channel: String,
+    epoch: String,
+    last: u64,
+}
+
+impl Seen {
+    /// Subscribes from the head.
+    async fn from_head(socket: &mut Socket, channel: &str) -> Self {
+        let ok = socket.subscribe(channel).await;
+        let last = ok["serial"].as_u64().expect("a serial");
+        Self { channel: channel.to_owned(), epoch: ok["epoch"].as_str().expect("an epoch").to_owned(), last }
+    }
+
+    /// Takes an event; whatever is skipped, doubled or told as lost fails the test.
+    #[track_caller]
+    fn take(&mut self, event: &Value) {
+        if event["channel"] != self.channel.as_str() {
+            return;
+        }
+        assert_eq!(event["op"], "message", "{}: {event}", self.channel);
+        assert_eq!(event["serial"], self.last + 1, "{}: {event}", self.channel);
+        self.last += 1;
+    }
+
+    /// Reads until it has seen a serial.
+    async fn up_to(&mut self, socket: &mut Socket, serial: u64) {
+        while self.last < serial {
+            let event = socket.event().await;
+            self.take(&event);
+        }
+    }
+
+    /// Subscribes again, after what was seen.
+    async fn resume(&self, socket: &mut Socket) {
+        assert_eq!(socket.resume(&self.channel, &self.epoch, self.last).await["resumed"], true);
+    }
+}
+
+fn refresh(token: &str) -> Value {
+    json!({"op": "token", "token": token})
+}
+
+/// Publishes as many in one request, and waits until the channel has so many.
+async fn publish_many(tenant: &Tenant, channel: &str, count: usize, in_all: u64) {
+    for from in (0..count).step_by(1_000) {
+        let some = (from..count.min(from + 1_000))
+            .map(|number| json!({"channel": channel, "data": format!("{number:0>300}")}));
+        let body = json!({"messages": some.collect::<Vec<_>>()});
+        tenant.data(reqwest::Method::POST, "/v1/messages", body).await.expect(reqwest::StatusCode::OK);
+    }
+    tenant.reaches(channel, in_all).await;
+}
+
+/// Lets time pass while nothing of the socket is read.
+async fn asleep_for(duration: Duration) {
+    let awake = tokio::time::Instant::now() + duration;
+    until("the sleeper wakes", async || (tokio::time::Instant::now() >= awake).then_some(())).await;
+}
+
+/// Asks until the token has run out; nothing but answers is passed over.
+async fn expire(socket: &mut Socket) {
+    let ask = json!({"op": "history", "channel": "nothing", "limit": 1});
+    loop {
+        let answer = socket.answer(ask.clone()).await;
+        if answer.get("ok").is_none() {
+            return assert_eq!(answer["error"]["code"], "token_expired", "{answer}");
+        }
+    }
+}
+
+/// How a connection meets the end of its token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Meets {
+    /// A fresh token comes before.
+    InTime,
+    /// It comes in the 30 s after.
+    InGrace,
+    /// Nothing is read or sent from before the end until after it; then it comes.
+    AsleepPastTheEnd,
+    /// It is sent while a short one runs out, some milliseconds before or after.
+    Racing,
+    /// It never comes: the connection is closed, and resumed on another.
+    TooLate,
+    /// The connection breaks, the token ends meanwhile, and another connection resumes with a fresh one.
+    Offline,
+}
+
+async fn meet(tenant: &Tenant, how: Meets, at: usize) {
+    let channel = format!("case{at}");
+    let fresh = tenant.full_token("ann").await;
+    let ttl_s = if how == Meets::InTime { 60.0 } else { 2.0 };
+    let mut socket = Socket::connect(&tenant.url, &tenant.short_token("ann", every_right(), ttl_s)).await;
+    let mut seen = Seen::from_head(&mut socket, &channel).await;
+    publish_many(tenant, &channel, 3, 3).await;
+    seen.up_to(&mut socket, 3).await;
+    match how {
+        Meets::InTime => {}
+        Meets::InGrace => expire(&mut socket).await,
+        Meets::AsleepPastTheEnd => asleep_for(Duration::from_secs(4)).await,
+        Meets::Racing => asleep_for(Duration::from_millis(1_900 + 20 * at as u64)).await,
+        Meets::TooLate => {
+            publish_many(tenant, &channel, 5, 8).await;
+            let mut events = Vec::new();
+            let code = loop {
+                match socket.receive().await {
+                    Received::Json(event) => events.push(event),
+                    Received::Close(code, _) => break code,
+                    Received::Lost => panic!("the socket is closed with a code"),
+                }
+            };
+            assert_eq!(code, 4110, "{events:?}");
+            events.iter().filter(|event| event["op"] == "message").for_each(|event| seen.take(event));
+        }
+        Meets::Offline => {
+            socket.drop_connection();
+            publish_many(tenant, &channel, 5, 8).await;
+            asleep_for(Duration::from_secs(3)).await;
+            socket = Socket::connect(&tenant.url, &fresh).await;
+            seen.resume(&mut socket).await;
+        }
+    }
+    if how == Meets::TooLate {
+        socket = Socket::connect(&tenant.url, &fresh).await;
+        seen.resume(&mut socket).await;
+    } else if how != Meets::Offline {
+        publish_many(tenant, &channel, 5, 8).await;
+        let ok = socket.ask(refresh(&fresh)).await;
+        assert!(ok["token_ttl_ms"].as_u64() > Some(3_000_000), "{how:?}: {ok}");
+    }
+    publish_many(tenant, &channel, 4, 12).await;
+    seen.up_to(&mut socket, 12).await;
+    assert_eq!(socket.ask(json!({"op": "history", "channel": channel, "limit": 1})).await["items"][0]["serial"], 12);
+}
+
+#[tokio::test]
+async fn however_a_token_meets_its_end_no_message_is_missed_or_doubled() {
+    let (_server, tenant) = start().await;
+    let table = [
+        Meets::InTime,
+        Meets::InGrace,
+        Meets::AsleepPastTheEnd,
+        Meets::TooLate,
+        Meets::Offline,
+        Meets::Racing,
+        Meets::Racing,
+        Meets::Racing,
+        Meets::Racing,
+        Meets::Racing,
+    ];
+    futures::future::join_all(table.iter().enumerate().map(|(at, how)| meet(&tenant, *how, at))).await;
+}
+
+/// A backlog that does not fit into what is sent at once.
+const BACKLOG: usize = 6_000;
+
+#[tokio::test]
+async fn a_fresh_token_while_catching_up_costs_nothing_and_a_narrower_one_ends_just_what_it_lost() {
+    let (_server, tenant) = start().await;
+    for channel in ["kept", "lost"] {
+        publish_many(&tenant, channel, BACKLOG, BACKLOG as u64).await;
+    }
+    let token = tenant.full_token("ann").await;
+    let narrow = tenant.token("ann", json!({"kept": ["subscribe"]})).await;
+    let epoch = Socket::connect(&tenant.url, &token).await.subscribe("kept").await["epoch"]
+        .as_str()
+        .expect("an epoch")
+        .to_owned();
+    for (fresh, loses) in [(&token, false), (&narrow, true)] {
+        let mut socket = Socket::open_narrow(&tenant.url).await;
+        socket.ask(json!({"op": "connect", "token": token})).await;
+        let mut seen: Vec<_> =
+            ["kept", "lost"].map(|name| Seen { channel: name.into(), epoch: epoch.clone(), last: 0 }).into();
+        for one in &seen {
+            one.resume(&mut socket).await;
+        }
+        let asked = socket.send(refresh(fresh)).await;
+        let (mut ended, mut answered) = (false, false);
+        while seen[0].last < BACKLOG as u64 || (!loses && seen[1].last < BACKLOG as u64) || !answered || ended != loses
+        {
+            let Received::Json(event) = socket.receive().await else { panic!("the connection stays") };
+            if event["id"] == asked {
+                assert!(event.get("ok").is_some(), "{event}");
+                answered = true;
+            } else if event["op"] == "unsubscribed" {
+                assert_eq!(
+                    (&event["channel"], &event["error"]["code"], loses),
+                    (&json!("lost"), &json!("forbidden"), true)
+                );
+                ended = true;
+            } else if event["op"] == "message" {
+                assert!(!ended || event["channel"] == "kept", "{event} after its subscription ended");
+                seen.iter_mut().for_each(|one| one.take(&event));
+            }
+        }
+        assert_eq!(ended, loses);
+        let live = tenant.publish("kept", json!("live")).await;
+        seen[0].up_to(&mut socket, live).await;
+        if loses {
+            assert_eq!(socket.refused(json!({"op": "subscribe", "channel": "lost"})).await, "forbidden");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_ends_while_its_connection_catches_up_holds_the_rest_until_a_fresh_one_comes() {
+    let (_server, tenant) = start().await;
+    publish_many(&tenant, "room", BACKLOG, BACKLOG as u64).await;
+    let token = tenant.full_token("ann").await;
+    let epoch = Socket::connect(&tenant.url, &token).await.subscribe("room").await["epoch"]
+        .as_str()
+        .expect("an epoch")
+        .to_owned();
+    let mut socket = Socket::open_narrow(&tenant.url).await;
+    socket.ask(json!({"op": "connect", "token": tenant.short_token("ann", every_right(), 1.5)})).await;
+    let mut seen = Seen { channel: "room".into(), epoch, last: 0 };
+    seen.resume(&mut socket).await;
+    // Nothing is read, so that most of it is still to be sent when the token ends.
+    asleep_for(Duration::from_secs(2)).await;
+    let probe = socket.send(json!({"op": "history", "channel": "room", "limit": 1})).await;
+    loop {
+        let Received::Json(event) = socket.receive().await else { panic!("the connection stays") };
+        if event["id"] == probe {
+            break assert_eq!(event["error"]["code"], "token_expired", "{event}");
+        }
+        seen.take(&event);
+    }
+    assert!(seen.last < BACKLOG as u64, "the token ended before all was sent");
+    socket.ask(refresh(&token)).await;
+    let last = tenant.publish("room", json!("live")).await;
+    seen.up_to(&mut socket, last).await;
+}
+
+#[tokio::test]
+async fn of_several_fresh_tokens_in_flight_the_last_one_stands_and_foreign_ones_change_nothing() {
+    let (_server, tenant) = start().await;
+    let mut socket = tenant.join("ann").await;
+    let mut seen = Seen::from_head(&mut socket, "kept").await;
+    let (wide, narrow) = (tenant.full_token("ann").await, tenant.token("ann", json!({"kept": ["subscribe"]})).await);
+    let foreign = tenant.full_token("bob").await;
+    for round in 0..20 {
+        let (last, allowed) = if round % 2 == 0 { (&narrow, false) } else { (&wide, true) };
+        let first = if allowed { &narrow } else { &wide };
+        let asked =
+            socket.send_together(vec![refresh(first), refresh(&foreign), refresh("nonsense"), refresh(last)]).await;
+        let mut codes = Vec::new();
+        for id in asked {
+            let answer = socket.answer_to(id).await;
+            codes.push(answer["error"]["code"].as_str().unwrap_or("ok").to_owned());
+        }
+        assert_eq!(codes, ["ok", "token_mismatch", "bad_token", "ok"]);
+        let ask = socket.answer(json!({"op": "history", "channel": "other"})).await;
+        assert_eq!(ask.get("ok").is_some(), allowed, "{ask}");
+        let serial = tenant.publish("kept", json!(round)).await;
+        seen.up_to(&mut socket, serial).await;
+    }
+}
