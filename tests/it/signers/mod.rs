@@ -47,7 +47,8 @@ async fn join(tenant: &Tenant, token: &str) -> Result<Socket, String> {
 async fn other_app(tenant: &Tenant) -> Tenant {
     let path = format!("/v1/tenants/{}/apps", tenant.tenant);
     let app = tenant.control(reqwest::Method::POST, &path, json!({"name": "other"})).await.expect(StatusCode::CREATED);
-    let other = Tenant { app: app["id"].as_str().expect("an id").to_owned(), ..tenant.clone() };
+    let mut other = tenant.clone();
+    other.app = app["id"].as_str().expect("an id").to_owned();
     other.with_key(json!({"name": "other"})).await
 }
 
