@@ -23,6 +23,7 @@ mod openapi;
 mod origins;
 mod pages;
 mod passwords;
+mod presence;
 mod problems;
 mod rules;
 mod services;
@@ -51,6 +52,7 @@ pub fn routes(services: Services) -> impl FnOnce(&mut web::ServiceConfig) {
             .configure(messages::routes)
             .configure(batches::routes)
             .configure(history::routes)
+            .configure(presence::routes)
             .configure(tokens::routes)
             .configure(authorize::routes)
             .configure(docs::routes)

@@ -16,6 +16,7 @@ use fanfare_domain::{
     limits::AppLimits,
     outbound::OutboundPolicy,
     plans::{Limits, Plans},
+    presence::Presence,
     publishing::Publisher,
     rules::Rules,
     signers::Signers,
@@ -48,6 +49,8 @@ pub struct Ports {
     pub bus: Arc<dyn Bus>,
     /// What apps may still do now.
     pub limits: Arc<dyn AppLimits>,
+    /// Who is in the channels.
+    pub presence: Arc<dyn Presence>,
     /// Publishes.
     pub publisher: Publisher,
     /// Turns credentials into grants.

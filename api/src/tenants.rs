@@ -59,6 +59,8 @@ pub(crate) struct LimitsView {
     outbox_bytes: u32,
     /// Bytes that wait for all connections of an app on one node, before the slowest of them are closed.
     app_outbox_bytes: u32,
+    /// Members of a channel's presence.
+    presence_members: u32,
     /// The longest retention that a rule may ask for, in seconds.
     retention_s: u64,
     /// Apps of the tenant.
@@ -80,6 +82,7 @@ impl From<&Limits> for LimitsView {
             requests_per_s: limits.requests_per_s,
             outbox_bytes: limits.outbox_bytes,
             app_outbox_bytes: limits.app_outbox_bytes,
+            presence_members: limits.presence_members,
             retention_s: limits.retention_s,
             apps: limits.apps,
             keys: limits.keys,
@@ -145,7 +148,7 @@ refusals!(ShowTenantRefusals: SESSION, &[ErrorCode::NotFound], ANY);
         (status = 200, description = "The tenant.", body = TenantDetails, example = json!({
             "id": "ten_01k2v3", "name": "Acme", "plan": "default",
             "limits": {"connections": 10_000, "publishes_per_s": 1_000, "history_reads_per_s": 200, "message_bytes": 65_536, "channels_per_connection": 200,
-                "requests_per_s": 100, "outbox_bytes": 1_048_576, "app_outbox_bytes": 134_217_728, "retention_s": 604_800, "apps": 50, "keys": 100, "rules": 100},
+                "requests_per_s": 100, "outbox_bytes": 1_048_576, "app_outbox_bytes": 134_217_728, "presence_members": 1_000, "retention_s": 604_800, "apps": 50, "keys": 100, "rules": 100},
             "usage": {"apps": 2}
         })),
         ShowTenantRefusals
@@ -173,7 +176,7 @@ refusals!(ChangeTenantRefusals: SESSION, CHANGE, BODY, &[ErrorCode::NotFound, Er
         (status = 200, description = "The tenant as it is now.", body = TenantDetails, example = json!({
             "id": "ten_01k2v3", "name": "Acme Inc.", "plan": "default",
             "limits": {"connections": 10_000, "publishes_per_s": 1_000, "history_reads_per_s": 200, "message_bytes": 65_536, "channels_per_connection": 200,
-                "requests_per_s": 100, "outbox_bytes": 1_048_576, "app_outbox_bytes": 134_217_728, "retention_s": 604_800, "apps": 50, "keys": 100, "rules": 100},
+                "requests_per_s": 100, "outbox_bytes": 1_048_576, "app_outbox_bytes": 134_217_728, "presence_members": 1_000, "retention_s": 604_800, "apps": 50, "keys": 100, "rules": 100},
             "usage": {"apps": 2}
         })),
         ChangeTenantRefusals

@@ -10,6 +10,7 @@ use crate::{
     history::Head,
     ids::{AppId, KeyId},
     messages::Envelope,
+    presence::PresenceEvent,
 };
 
 /// What crosses the bus.
@@ -17,6 +18,8 @@ use crate::{
 pub enum Broadcast {
     /// A message for the subscribers of its channel.
     Message(Arc<Envelope>),
+    /// Something about a member, for those who watch its channel.
+    Presence(Arc<PresenceEvent>),
     /// The app was changed: read it afresh, and end what it no longer allows.
     AppChanged(AppId),
     /// The key was revoked: close what came in by it.

@@ -103,6 +103,9 @@ impl Grant {
         if matches!(self.identity, Identity::Client(_)) && !rule.client_publish {
             rights = rights.and([Right::Subscribe, Right::Presence, Right::History].into_iter().collect());
         }
+        if !rule.presence {
+            rights = rights.and([Right::Subscribe, Right::Publish, Right::History, Right::Admin].into_iter().collect());
+        }
         if rule.public {
             rights = rights.or([Right::Subscribe, Right::History].into_iter().collect());
         }

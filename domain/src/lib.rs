@@ -23,6 +23,7 @@ pub mod outbound;
 pub mod partitions;
 pub mod peers;
 pub mod plans;
+pub mod presence;
 pub mod publishing;
 pub mod refusals;
 pub mod rules;

@@ -29,6 +29,8 @@ pub struct Limits {
     pub outbox_bytes: u32,
     /// Bytes that wait for all connections of an app on one node, before the slowest of them are closed as slow consumers.
     pub app_outbox_bytes: u32,
+    /// Members of a channel's presence.
+    pub presence_members: u32,
     /// The longest retention that a rule may ask for, in seconds.
     pub retention_s: u64,
     /// Apps of the tenant.
@@ -50,6 +52,7 @@ impl Default for Limits {
             requests_per_s: 300,
             outbox_bytes: 1024 * 1024,
             app_outbox_bytes: 128 * 1024 * 1024,
+            presence_members: 1_000,
             retention_s: 7 * 86_400,
             apps: 50,
             keys: 100,
@@ -70,6 +73,7 @@ impl Limits {
             requests_per_s: 1_000_000,
             outbox_bytes: 4 * 1024 * 1024,
             app_outbox_bytes: 1024 * 1024 * 1024,
+            presence_members: 100_000,
             retention_s: 365 * 86_400,
             apps: 10_000,
             keys: 1_000,

@@ -17,7 +17,7 @@ pub struct Rule {
     pub public: bool,
     /// Whether clients may publish, if their token allows it; backends always may.
     pub client_publish: bool,
-    /// Whether clients may enter presence.
+    /// Whether there is presence: to enter, to list and to watch.
     pub presence: bool,
     /// How long messages are kept; `null` keeps none, and then the namespace is ephemeral.
     pub history: Option<Retention>,

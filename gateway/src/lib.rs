@@ -12,7 +12,7 @@ use std::{
 use actix_web::web::ServiceConfig;
 use fanfare_domain::{
     Clock, Timestamp, bus::Bus, connections::ConnectionConfig, cursors::Cursors, directory::Directory, drains::Spread,
-    grants::Authenticator, history::MessageLog, limits::AppLimits, publishing::Publisher,
+    grants::Authenticator, history::MessageLog, limits::AppLimits, presence::Presence, publishing::Publisher,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
@@ -43,6 +43,8 @@ pub struct GatewayPorts {
     pub bus: Arc<dyn Bus>,
     /// Quotas of connections.
     pub limits: Arc<dyn AppLimits>,
+    /// Who is in the channels.
+    pub presence: Arc<dyn Presence>,
     /// Apps and their rules.
     pub directory: Arc<dyn Directory>,
     /// Signs the cursors of streams.
@@ -170,6 +172,11 @@ impl Gateway {
     /// How many sockets are open.
     pub fn sockets(&self) -> usize {
         self.shared.sockets.load(Ordering::SeqCst)
+    }
+
+    /// Says that the node ends: who does not come back elsewhere leaves its channels soon. After [`Gateway::drained`].
+    pub async fn retire(&self) {
+        self.shared.ports.presence.retire().await;
     }
 
     fn is_draining(&self) -> bool {

@@ -96,6 +96,8 @@ error_codes! {
     IdempotencyConflict "idempotency_conflict" 409 None, Never, "The idempotency key was used for another message", "Use a new key for a new message; repeat a key only with the same name, headers and data.";
     AlreadySubscribed "already_subscribed" 409 None, Never, "The channel is subscribed already", "Unsubscribe first, or use the subscription there is.";
     NotSubscribed "not_subscribed" 409 None, Never, "The channel is not subscribed", "Subscribe to the channel first.";
+    NotEntered "not_entered" 409 None, Never, "The connection has not entered the channel", "Enter the channel's presence first.";
+    PresenceLimit "presence_limit" 409 None, Never, "The channel has as many members as the plan allows", "Wait until somebody leaves, use several channels, or raise the plan.";
     HistoryOff "history_off" 409 None, Never, "The channel keeps no history", "Leave out `since`, `rewind` and `ack: persisted`, or give its namespace a rule with history.";
     EpochChanged "epoch_changed" 409 None, Backoff, "The channel's history was replaced", "Load the current state, then subscribe without `since`.";
     MessageTooLarge "message_too_large" 413 None, Never, "The message is larger than the app allows", "Send less data, or send a reference to it.";

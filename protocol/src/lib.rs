@@ -7,6 +7,7 @@ pub mod events;
 pub mod json;
 pub mod names;
 pub mod positions;
+pub mod presence;
 pub mod requests;
 pub mod websocket;
 

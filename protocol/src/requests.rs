@@ -46,6 +46,8 @@ pub enum Request {
     Publish(Publish),
     /// Read a channel's past.
     History(History),
+    /// Enter, update, leave or list a channel's presence.
+    Presence(Presence),
     /// Replace the connection's token.
     Token {
         /// The fresh JWT.
@@ -120,6 +122,40 @@ pub enum Ack {
     Accepted,
     /// The message is in history and the answer carries its serial.
     Persisted,
+}
+
+/// `presence`: a channel, and what is asked of its presence.
+#[derive(Debug)]
+pub struct Presence {
+    /// The channel.
+    pub channel: ChannelName,
+    /// What is asked.
+    pub ask: PresenceAsk,
+}
+
+/// What is asked of a channel's presence, by `action`.
+#[derive(Debug)]
+pub enum PresenceAsk {
+    /// Become a member.
+    Enter {
+        /// What others see.
+        data: Option<Box<RawValue>>,
+    },
+    /// Change what others see.
+    Update {
+        /// What others see from now on.
+        data: Option<Box<RawValue>>,
+    },
+    /// Be a member no longer.
+    Leave {
+        /// What others see of the leave, in place of what they saw last.
+        data: Option<Box<RawValue>>,
+    },
+    /// A page of the members.
+    List {
+        /// Where the page before ended.
+        next: Option<String>,
+    },
 }
 
 /// `history`: a page of a channel's past.

@@ -45,7 +45,7 @@ async fn take(heard: Heard, directory: &dyn Directory) {
         Heard::Sent(Broadcast::AppChanged(app)) => directory.forget_app(&app).await,
         Heard::Sent(Broadcast::KeyRevoked(key)) => directory.forget_key(&key).await,
         Heard::Interrupted => directory.doubt_all().await,
-        Heard::Sent(Broadcast::Message(_) | Broadcast::Beat(_)) | Heard::Head { .. } => {}
+        Heard::Sent(Broadcast::Message(_) | Broadcast::Presence(_) | Broadcast::Beat(_)) | Heard::Head { .. } => {}
     }
 }
 

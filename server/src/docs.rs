@@ -183,6 +183,7 @@ pub const LIMITS: &[(&str, &str)] = &[
         "app_outbox_bytes",
         "Bytes that wait for all connections of an app on one node. Past half of it, connections with more than their share are closed as slow consumers; past all of it, any that something waits for already.",
     ),
+    ("presence_members", "Members of a channel's presence."),
     ("retention_s", "The longest retention that a rule may ask for, in seconds."),
     ("apps", "Apps of a tenant."),
     ("keys", "API keys of an app."),

@@ -242,10 +242,11 @@ async fn shut_down(running: Running) {
     if let Some(redirecting) = running.redirecting {
         redirecting.handle.stop(false).await;
     }
-    if let Some(gateway) = running.gateway
-        && timeout(LAST_SOCKETS, gateway.drained()).await.is_err()
-    {
-        warn!(sockets = gateway.sockets(), "Sockets were still open at the end of the drain");
+    if let Some(gateway) = running.gateway {
+        if timeout(LAST_SOCKETS, gateway.drained()).await.is_err() {
+            warn!(sockets = gateway.sockets(), "Sockets were still open at the end of the drain");
+        }
+        gateway.retire().await;
     }
     if let Some(public) = running.public {
         public.handle.stop(true).await;

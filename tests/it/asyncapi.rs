@@ -76,6 +76,12 @@ async fn converse(tenant: &Tenant) -> Recording {
         request.as_object_mut().expect("an object").extend(start.as_object().expect("an object").clone());
         socket.ask(request).await;
     }
+    socket.ask(json!({"op": "subscribe", "channel": "hall", "presence": true})).await;
+    socket.ask(json!({"op": "presence", "channel": "hall", "action": "enter", "data": {"a": 1}})).await;
+    socket.ask(json!({"op": "presence", "channel": "hall", "action": "list"})).await;
+    while !socket.recording().received.iter().any(|frame| frame.contains(r#""op":"presence""#)) {
+        socket.receive().await;
+    }
     assert_eq!(socket.refused(json!({"op": "unsubscribe", "channel": "never"})).await, "not_subscribed");
     let narrow = tenant.token("ann", json!({})).await;
     socket.ask(json!({"op": "token", "token": narrow})).await;

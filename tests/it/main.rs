@@ -25,6 +25,7 @@ mod operations;
 mod order;
 mod outboxes;
 mod pipelining;
+mod presence;
 mod publish_limits;
 mod publishing;
 mod refreshing;

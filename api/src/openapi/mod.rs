@@ -10,7 +10,9 @@ use utoipa::{
     },
 };
 
-use crate::{accounts, apps, authorize, batches, history, keys, messages, problems, rules, signers, tenants, tokens};
+use crate::{
+    accounts, apps, authorize, batches, history, keys, messages, presence, problems, rules, signers, tenants, tokens,
+};
 
 pub(crate) mod refusals;
 pub(crate) mod streams;
@@ -42,8 +44,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         keys::list_keys, keys::mint_key, keys::rotate_key, keys::revoke_key,
         signers::list_signers, signers::add_signer, signers::show_signer, signers::remove_signer,
         rules::list_rules, rules::show_rule, rules::put_rule, rules::remove_rule,
-        messages::publish, batches::publish_batch, history::read_history, tokens::mint_token, authorize::authorize,
-        streams::stream_events, streams::poll,
+        messages::publish, batches::publish_batch, history::read_history, presence::list_members, tokens::mint_token,
+        authorize::authorize, streams::stream_events, streams::poll,
     ),
     components(schemas(problems::Problem, problems::FieldProblem)),
     tags(
@@ -56,6 +58,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         (name = "messages", description = "Publishing."),
         (name = "history", description = "Reading what was published."),
         (name = "streams", description = "Following channels over HTTP, where a WebSocket is not at hand; the WebSocket itself is at `/v1/connect`."),
+        (name = "presence", description = "Who is in a channel."),
         (name = "tokens", description = "Tokens for clients.")
     ),
     modifiers(&Security, &CommonHeaders)

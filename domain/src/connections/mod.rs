@@ -18,11 +18,13 @@ use crate::{
 };
 
 mod heartbeat;
+mod presence;
 mod requests;
 mod subscriptions;
 mod tokens;
 
 use heartbeat::Heartbeat;
+pub use presence::{PresenceDone, PresenceWish};
 use subscriptions::Subscriptions;
 
 /// How connections are kept alive and how long they may take.
@@ -95,6 +97,17 @@ pub enum Command {
         /// What came of it.
         outcome: Result<Receipt, Refusal>,
     },
+    /// A wish about presence was granted or not.
+    PresenceDone {
+        /// The request.
+        id: u32,
+        /// The channel.
+        channel: ChannelName,
+        /// Whether the wish was to enter.
+        was_to_enter: bool,
+        /// What came of it.
+        outcome: Result<PresenceDone, Refusal>,
+    },
     /// A page of history was read.
     HistoryRead {
         /// The request.
@@ -155,6 +168,8 @@ pub enum Effect {
         channel: ChannelName,
         /// Where it is to start.
         start: Start,
+        /// Whether presence events are wanted, none of which may be missed from the answer on.
+        presence: bool,
     },
     /// Begin to deliver a channel after a position.
     Deliver {
@@ -162,6 +177,8 @@ pub enum Effect {
         channel: ChannelName,
         /// The position.
         located: Located,
+        /// Whether presence events are wanted too.
+        presence: bool,
     },
     /// Stop delivering a channel.
     Stop(ChannelName),
@@ -174,6 +191,17 @@ pub enum Effect {
         /// What the answer waits for.
         ack: fanfare_protocol::requests::Ack,
     },
+    /// Do something about presence, in the order asked, and come back with [`Command::PresenceDone`].
+    Presence {
+        /// The request.
+        id: u32,
+        /// The channel.
+        channel: ChannelName,
+        /// What is wanted.
+        wish: Box<PresenceWish>,
+    },
+    /// Take the connection out of a channel's presence.
+    Withdraw(ChannelName),
     /// Read a page and come back with [`Command::HistoryRead`].
     ReadHistory {
         /// The request.
@@ -246,6 +274,7 @@ enum Phase {
 struct Open {
     grant: Grant,
     subscriptions: Subscriptions,
+    memberships: presence::Memberships,
     token: tokens::TokenWatch,
     turns: tokens::Turns,
 }
@@ -304,6 +333,9 @@ impl Connection {
             }
             Command::HistoryRead { id, channel, outcome } => {
                 requests::history_read(id, &channel, outcome, &mut effects)
+            }
+            Command::PresenceDone { id, channel, was_to_enter, outcome } => {
+                self.presence_done(id, channel, was_to_enter, outcome, &mut effects)
             }
             Command::AppChanged(outcome) => self.app_changed(outcome, &mut effects),
             Command::EpochChanged(channel) => self.epoch_changed(channel, &mut effects),
@@ -375,11 +407,21 @@ impl Connection {
 
     /// Says why, then closes.
     fn close(&mut self, refusal: &Refusal, effects: &mut Effects) {
+        if let Phase::Open(open) = &mut self.phase
+            && !comes_back(refusal.code)
+        {
+            open.end_memberships(effects);
+        }
         let event = fanfare_protocol::events::Event::Error { error: refusal.to_wire() };
         effects.push(Effect::Send(fanfare_protocol::events::event_text(&event)));
         effects.push(Effect::Close(refusal.code));
         self.phase = Phase::Closed;
     }
+}
+
+/// Whether whoever is closed with that code keeps what it had entered, if it comes back in time.
+fn comes_back(code: ErrorCode) -> bool {
+    code != ErrorCode::TokenExpired && code.row().retry != fanfare_protocol::errors::Retry::Never
 }
 
 #[cfg(test)]

@@ -132,8 +132,13 @@ impl Connection {
             },
         };
         effects.push(Effect::Send(ok_text(id, &connected)));
-        self.phase =
-            Phase::Open(Box::new(Open { grant, subscriptions: Default::default(), token, turns: Default::default() }));
+        self.phase = Phase::Open(Box::new(Open {
+            grant,
+            subscriptions: Default::default(),
+            memberships: Default::default(),
+            token,
+            turns: Default::default(),
+        }));
         for text in waiting {
             self.text(text, now, effects);
             if self.is_closed() {
@@ -168,6 +173,7 @@ impl Open {
                 self.grant.require_history(&channel)?;
                 effects.push(Effect::ReadHistory { id, channel, range, limit: limit.unwrap_or(DEFAULT_PAGE_ITEMS) });
             }
+            Request::Presence(presence) => effects.push(self.presence(connection, id, presence)?),
             Request::Token { token } => effects.push(Effect::Refresh { id, turn: self.turns.begin(), token }),
         }
         Ok(())

@@ -8,12 +8,19 @@ use fanfare_protocol::{
     requests::{Start, Subscribe},
 };
 
-use super::{Connection, Effect, Effects, Located, Open, Phase};
-use crate::{Refusal, capabilities::Right, directory::AppProfile};
+use super::{Connection, Effect, Effects, Located, Open, Phase, presence::require_presence};
+use crate::{Refusal, capabilities::Right, directory::AppProfile, grants::Grant};
 
 /// A connection's subscriptions by channel.
 #[derive(Debug, Default)]
-pub(super) struct Subscriptions(HashMap<ChannelName, State>);
+pub(super) struct Subscriptions(HashMap<ChannelName, Subscription>);
+
+/// A subscription, and whether presence events were asked for.
+#[derive(Debug, Clone, Copy)]
+struct Subscription {
+    state: State,
+    presence: bool,
+}
 
 /// How far a subscription is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,19 +36,28 @@ enum State {
     Active,
 }
 
+impl Subscriptions {
+    fn state(&self, channel: &ChannelName) -> Option<State> {
+        self.0.get(channel).map(|subscription| subscription.state)
+    }
+}
+
+/// Whether everything that a subscription brings may be seen.
+fn may_follow(grant: &Grant, channel: &ChannelName, presence: bool) -> bool {
+    let rights = grant.rights(channel);
+    rights.has(Right::Subscribe) && (!presence || rights.has(Right::Presence))
+}
+
 impl Open {
     pub(super) fn subscribe(&mut self, id: u32, subscribe: Subscribe) -> Result<Effect, Refusal> {
         let Subscribe { channel, start, presence } = subscribe;
-        if presence {
-            return Err(Refusal::new(
-                ErrorCode::BadRequest,
-                "presence events are not offered by this version; leave `presence` out",
-            ));
-        }
         if self.subscriptions.0.contains_key(&channel) {
             return Err(Refusal::new(ErrorCode::AlreadySubscribed, format!("`{channel}` is subscribed already")));
         }
         self.grant.require(Right::Subscribe, &channel)?;
+        if presence {
+            require_presence(&self.grant, &channel)?;
+        }
         let rewinds = matches!(start, Start::RewindMessages(_) | Start::RewindSeconds(_));
         if rewinds {
             self.grant.require(Right::History, &channel)?;
@@ -56,12 +72,13 @@ impl Open {
                 format!("a connection may subscribe to {most} channels"),
             ));
         }
-        self.subscriptions.0.insert(channel.clone(), State::Starting { id, rewinds });
-        Ok(Effect::Locate { id, channel, start })
+        let state = State::Starting { id, rewinds };
+        self.subscriptions.0.insert(channel.clone(), Subscription { state, presence });
+        Ok(Effect::Locate { id, channel, start, presence })
     }
 
     pub(super) fn unsubscribe(&mut self, id: u32, channel: ChannelName, effects: &mut Effects) -> Result<(), Refusal> {
-        match self.subscriptions.0.remove(&channel) {
+        match self.subscriptions.0.remove(&channel).map(|subscription| subscription.state) {
             None => return Err(Refusal::new(ErrorCode::NotSubscribed, format!("`{channel}` is not subscribed"))),
             Some(State::Starting { .. }) => {}
             Some(State::Active) => effects.push(Effect::Stop(channel)),
@@ -73,8 +90,8 @@ impl Open {
     /// Ends the subscriptions that the grant no longer has the right to.
     pub(super) fn end_lost_subscriptions(&mut self, why: &Refusal, effects: &mut Effects) {
         let Open { grant, subscriptions, .. } = self;
-        subscriptions.0.retain(|channel, state| {
-            let keeps = *state != State::Active || grant.rights(channel).has(Right::Subscribe);
+        subscriptions.0.retain(|channel, subscription| {
+            let keeps = subscription.state != State::Active || may_follow(grant, channel, subscription.presence);
             if !keeps {
                 effects.push(Effect::Stop(channel.clone()));
                 let event = Event::Unsubscribed { channel: channel.clone(), error: why.to_wire() };
@@ -97,8 +114,10 @@ impl Connection {
         let Phase::Open(open) = &mut self.phase else { return };
         let refuse =
             |refusal: &Refusal, effects: &mut Effects| effects.push(Effect::Send(error_text(id, &refusal.to_wire())));
-        let rewinds = match open.subscriptions.0.get(&channel) {
-            Some(State::Starting { id: of, rewinds }) if *of == id => *rewinds,
+        let (rewinds, presence) = match open.subscriptions.0.get(&channel) {
+            Some(Subscription { state: State::Starting { id: of, rewinds }, presence }) if *of == id => {
+                (*rewinds, *presence)
+            }
             _ => {
                 let why = "the channel was unsubscribed before its subscription began";
                 return refuse(&Refusal::new(ErrorCode::NotSubscribed, why), effects);
@@ -113,13 +132,16 @@ impl Connection {
             if rewinds {
                 open.grant.require(Right::History, &channel)?;
             }
+            if presence {
+                require_presence(&open.grant, &channel)?;
+            }
             Ok(located)
         });
         match allowed {
             Ok(located) => {
-                open.subscriptions.0.insert(channel.clone(), State::Active);
+                open.subscriptions.0.insert(channel.clone(), Subscription { state: State::Active, presence });
                 effects.push(Effect::Send(ok_text(id, &located.answer)));
-                effects.push(Effect::Deliver { channel, located });
+                effects.push(Effect::Deliver { channel, located, presence });
             }
             Err(refusal) => {
                 open.subscriptions.0.remove(&channel);
@@ -131,7 +153,7 @@ impl Connection {
     /// A channel's history was replaced: its subscription ends, and the client loads the current state.
     pub(super) fn epoch_changed(&mut self, channel: ChannelName, effects: &mut Effects) {
         let Phase::Open(open) = &mut self.phase else { return };
-        if open.subscriptions.0.get(&channel) != Some(&State::Active) {
+        if open.subscriptions.state(&channel) != Some(State::Active) {
             return;
         }
         open.subscriptions.0.remove(&channel);
@@ -156,6 +178,7 @@ impl Connection {
                     &Refusal::new(ErrorCode::Forbidden, "the channel's rule no longer allows it"),
                     effects,
                 );
+                open.end_lost_memberships(effects);
             }
             Ok(_) => self.close(&Refusal::plain(ErrorCode::AppDisabled), effects),
             Err(refusal) => self.close(&refusal, effects),

@@ -127,6 +127,7 @@ impl Connection {
         effects.push(Effect::Send(ok_text(id, &TokenAccepted { token_ttl_ms })));
         let why = Refusal::new(ErrorCode::Forbidden, "the new token has no right to subscribe to this channel");
         open.end_lost_subscriptions(&why, effects);
+        open.end_lost_memberships(effects);
         if was_expired {
             effects.push(Effect::Resume);
         }

@@ -19,6 +19,7 @@ use super::{
     ChannelKey, Hub,
     fan_out::Turns,
     frames,
+    presence::Watch,
     subscription::{Mode, Subscription},
 };
 
@@ -36,6 +37,8 @@ pub(super) struct Channel {
     holds: Cell<usize>,
     recent: RefCell<Recent>,
     turns: Turns,
+    /// Its members, while somebody watches.
+    pub(super) watch: Watch,
 }
 
 /// A message on its way to those who follow.
@@ -87,6 +90,7 @@ impl Channel {
             holds: Cell::default(),
             recent: RefCell::default(),
             turns: Turns::default(),
+            watch: Watch::default(),
         }
     }
 
@@ -156,6 +160,9 @@ impl Channel {
 
     pub(super) fn add(&self, subscription: &Rc<Subscription>) {
         Metric::Subscriptions.shift(1.0);
+        if subscription.watches() {
+            self.watch.begin();
+        }
         self.subscribers.borrow_mut().push(Rc::clone(subscription));
     }
 
@@ -164,6 +171,9 @@ impl Channel {
         if let Some(at) = subscribers.iter().position(|other| Rc::ptr_eq(other, subscription)) {
             subscribers.swap_remove(at);
             Metric::Subscriptions.shift(-1.0);
+            if subscription.watches() {
+                self.watch.end();
+            }
         }
         drop(subscribers);
         self.release();

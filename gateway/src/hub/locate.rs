@@ -18,11 +18,18 @@ impl Hub {
         app: AppId,
         name: ChannelName,
         start: Start,
+        presence: bool,
     ) -> (Result<Located, Refusal>, ChannelHold) {
         let channel = self.channel(app, name);
-        let hold = ChannelHold::new(&channel);
+        let hold = ChannelHold::new(&channel, presence);
         self.follow(&channel).await;
-        let located = self.find(&channel, start).await;
+        let located = match presence {
+            true => match self.watch(&channel).await {
+                Ok(()) => self.find(&channel, start).await,
+                Err(refusal) => Err(refusal),
+            },
+            false => self.find(&channel, start).await,
+        };
         if let Ok(located) = &located {
             let head = Head { epoch: located.answer.epoch.clone(), serial: located.answer.serial };
             // Its head says which epoch this is; whoever follows an older one is told so.
@@ -81,17 +88,26 @@ fn located(channel: &ChannelName, head: Head, position: Serial, resumed: Option<
 }
 
 /// Keeps a channel listened to until it is dropped.
-pub(crate) struct ChannelHold(Rc<Channel>);
+pub(crate) struct ChannelHold {
+    channel: Rc<Channel>,
+    watches: bool,
+}
 
 impl ChannelHold {
-    fn new(channel: &Rc<Channel>) -> Self {
+    fn new(channel: &Rc<Channel>, watches: bool) -> Self {
         channel.hold();
-        Self(Rc::clone(channel))
+        if watches {
+            channel.watch.begin();
+        }
+        Self { channel: Rc::clone(channel), watches }
     }
 }
 
 impl Drop for ChannelHold {
     fn drop(&mut self) {
-        self.0.let_go();
+        if self.watches {
+            self.channel.watch.end();
+        }
+        self.channel.let_go();
     }
 }

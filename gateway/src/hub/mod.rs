@@ -34,6 +34,7 @@ mod frames;
 mod history;
 mod locate;
 mod pages;
+mod presence;
 mod repair;
 mod spans;
 mod subscription;
@@ -118,9 +119,10 @@ impl Hub {
         connection: ConnectionId,
         outbox: Outbox,
         located: &Located,
+        presence: bool,
     ) -> Rc<Subscription> {
         let channel = self.channel(app, channel);
-        let subscription = Subscription::begin(&channel, connection, outbox, located.position);
+        let subscription = Subscription::begin(&channel, connection, outbox, located.position, presence);
         if channel.is_other_epoch(&located.answer.epoch) {
             self.end_epoch(&subscription);
             return subscription;
@@ -132,6 +134,7 @@ impl Hub {
     /// Delivers from where a subscription stands: live if it has everything, else from the past first.
     pub(crate) fn go_on(&self, subscription: &Rc<Subscription>) {
         let hub = self.this.upgrade().expect("the hub that is running is alive");
+        hub.tell_missed_presence(subscription);
         catch_up::start(hub, Rc::clone(subscription));
     }
 
@@ -174,6 +177,7 @@ impl Hub {
     async fn take(&self, broadcast: Broadcast) {
         match broadcast {
             Broadcast::Message(envelope) => self.fan_out(envelope).await,
+            Broadcast::Presence(event) => self.take_presence(&event),
             Broadcast::AppChanged(app) => {
                 self.gateway.shared.pages.forget_app(&app);
                 let addresses = self.addresses(|(of, _)| *of == app);

@@ -60,6 +60,7 @@ impl Hub {
     /// under way at a time; an interruption meanwhile begins it again.
     pub(super) fn interrupted(self: &Rc<Self>) {
         Metric::BusInterruptions.add(1);
+        self.doubt_presence();
         self.interruptions.set(self.interruptions.get() + 1);
         if self.interruptions.get() == 1 {
             let hub = Rc::clone(self);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fanfare_domain::ids::ConnectionId;
 use fanfare_protocol::Serial;
 
-use super::channel::Channel;
+use super::{channel::Channel, presence::Missed};
 use crate::wire::Outbox;
 
 /// How a subscription gets its messages.
@@ -30,10 +30,19 @@ pub(crate) struct Subscription {
     position: Cell<Serial>,
     mode: Cell<Mode>,
     is_reading: Cell<bool>,
+    watches: bool,
+    /// Of whom nothing was told while it was held.
+    pub(super) missed: Missed,
 }
 
 impl Subscription {
-    pub(super) fn begin(channel: &Rc<Channel>, connection: ConnectionId, outbox: Outbox, position: Serial) -> Rc<Self> {
+    pub(super) fn begin(
+        channel: &Rc<Channel>,
+        connection: ConnectionId,
+        outbox: Outbox,
+        position: Serial,
+        watches: bool,
+    ) -> Rc<Self> {
         let subscription = Rc::new(Self {
             channel: Rc::clone(channel),
             connection,
@@ -41,6 +50,8 @@ impl Subscription {
             position: Cell::new(position),
             mode: Cell::new(Mode::CatchingUp),
             is_reading: Cell::new(false),
+            watches,
+            missed: Missed::default(),
         });
         channel.add(&subscription);
         subscription
@@ -58,6 +69,11 @@ impl Subscription {
         if self.mode.replace(Mode::Ended) != Mode::Ended {
             self.channel.remove(self);
         }
+    }
+
+    /// Whether presence events are wanted.
+    pub(super) fn watches(&self) -> bool {
+        self.watches
     }
 
     pub(super) fn channel(&self) -> &Rc<Channel> {

@@ -5,10 +5,12 @@ use std::{future::Future, num::NonZeroU32, rc::Rc, sync::Arc};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use fanfare_domain::{
     Refusal,
-    connections::{Command, Credential, Effect, Located},
+    connections::{Command, Credential, Effect, Located, PresenceDone, PresenceWish},
     grants::Grant,
+    ids::ConnectionId,
     limits::ConnectionPermit,
     metrics::Metric,
+    presence::{PAGE_MEMBERS, Place as Channel, Presence},
     publishing::NewPublish,
 };
 use fanfare_protocol::{
@@ -27,14 +29,18 @@ impl SocketActor {
             Effect::SendPage(text) => self.outbox.push_page(text_frame(text.as_bytes())),
             Effect::Authenticate(credential) => self.authenticate(credential, place, context),
             Effect::Refresh { id, turn, token } => self.refresh(id, turn, token, place, context),
-            Effect::Locate { id, channel, start } => self.locate(id, channel, start, place, context),
-            Effect::Deliver { channel, located } => self.deliver(channel, &located),
+            Effect::Locate { id, channel, start, presence } => {
+                self.locate(id, channel, start, presence, place, context)
+            }
+            Effect::Deliver { channel, located, presence } => self.deliver(channel, &located, presence),
             Effect::Stop(channel) => {
                 if let Some(subscription) = self.subscriptions.remove(&channel) {
                     subscription.end();
                 }
             }
             Effect::Publish { id, publish, ack } => self.publish(id, *publish, ack, place, context),
+            Effect::Presence { id, channel, wish } => self.presence(id, channel, *wish, place, context),
+            Effect::Withdraw(channel) => self.withdraw(channel),
             Effect::ReadHistory { id, channel, range, limit } => {
                 self.read_history(id, channel, range, limit, place, context)
             }
@@ -82,6 +88,7 @@ impl SocketActor {
 
     /// Takes note of what the connection is now.
     fn admit(&mut self, grant: Grant, permit: Box<dyn ConnectionPermit>) -> Grant {
+        self.app = Some(grant.profile.app.id.clone());
         // Its place is given back when the last byte has left, or never will.
         self.outbox.keep(Box::new(permit));
         self.unconnected = None;
@@ -137,11 +144,19 @@ impl SocketActor {
         }));
     }
 
-    fn locate(&self, id: u32, channel: ChannelName, start: Start, place: &Place, context: &mut SocketContext) {
+    fn locate(
+        &self,
+        id: u32,
+        channel: ChannelName,
+        start: Start,
+        presence: bool,
+        place: &Place,
+        context: &mut SocketContext,
+    ) {
         let Some(grant) = self.connection.grant() else { return };
         let (hub, app, name) = (Rc::clone(&self.hub), grant.profile.app.id.clone(), channel.clone());
         let place = place.clone();
-        let located = async move { hub.locate(app, name, start).await };
+        let located = async move { hub.locate(app, name, start, presence).await };
         context.spawn(located.into_actor(self).map(move |(outcome, hold), actor, context| {
             actor.apply(Command::Located { id, channel, outcome }, &place, context);
             // Only now: while the answer is taken, the channel must not be forgotten.
@@ -149,11 +164,40 @@ impl SocketActor {
         }));
     }
 
-    fn deliver(&mut self, channel: ChannelName, located: &Located) {
+    fn deliver(&mut self, channel: ChannelName, located: &Located, presence: bool) {
         let Some(grant) = self.connection.grant() else { return };
         let app = grant.profile.app.id.clone();
-        let subscription = self.hub.deliver(app, channel.clone(), self.id.clone(), self.outbox.clone(), located);
+        let (id, outbox) = (self.id.clone(), self.outbox.clone());
+        let subscription = self.hub.deliver(app, channel.clone(), id, outbox, located, presence);
         self.subscriptions.insert(channel, subscription);
+    }
+
+    /// Wishes of a connection are done one after the other, in the order asked.
+    fn presence(&self, id: u32, channel: ChannelName, wish: PresenceWish, place: &Place, context: &mut SocketContext) {
+        let Some(grant) = self.connection.grant() else { return };
+        let place_of = Channel { app: grant.profile.app.id.clone(), channel: channel.clone() };
+        let presence = Arc::clone(&self.hub.gateway().ports().presence);
+        let (turn, outbox, connection) = (Arc::clone(&self.presence_turn), self.outbox.clone(), self.id.clone());
+        let was_to_enter = matches!(wish, PresenceWish::Enter { .. });
+        let done = async move {
+            let turn = turn.lock_owned().await;
+            if matches!(wish, PresenceWish::List(_)) {
+                outbox.room_for_page().await;
+            }
+            (grant_wish(presence.as_ref(), &place_of, &connection, wish).await, turn)
+        };
+        let place = place.clone();
+        context.spawn(done.into_actor(self).map(move |(outcome, turn), actor, context| {
+            actor.apply(Command::PresenceDone { id, channel, was_to_enter, outcome }, &place, context);
+            drop(turn);
+        }));
+    }
+
+    fn withdraw(&self, channel: ChannelName) {
+        if let Some(app) = &self.app {
+            let place = Channel { app: app.clone(), channel };
+            self.hub.gateway().ports().presence.withdraw(&place, &self.id);
+        }
     }
 
     fn publish(&self, id: u32, publish: NewPublish, ack: Ack, place: &Place, context: &mut SocketContext) {
@@ -191,4 +235,27 @@ impl SocketActor {
             drop(turn);
         }));
     }
+}
+
+async fn grant_wish(
+    presence: &dyn Presence,
+    place: &Channel,
+    connection: &ConnectionId,
+    wish: PresenceWish,
+) -> Result<PresenceDone, Refusal> {
+    Ok(match wish {
+        PresenceWish::Enter { entry, most } => {
+            presence.enter(place, entry, most).await?;
+            PresenceDone::Entered
+        }
+        PresenceWish::Update(entry) => {
+            presence.update(place, entry).await?;
+            PresenceDone::Updated
+        }
+        PresenceWish::Leave(data) => {
+            presence.leave(place, connection, data).await?;
+            PresenceDone::Left
+        }
+        PresenceWish::List(after) => PresenceDone::Listed(presence.page(place, after.as_ref(), PAGE_MEMBERS).await?),
+    })
 }

@@ -6,7 +6,7 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, 
 use fanfare_domain::{
     Refusal, Timestamp,
     connections::{Command, Connection},
-    ids::ConnectionId,
+    ids::{AppId, ConnectionId},
     metrics::Metric,
 };
 use fanfare_protocol::{
@@ -76,6 +76,10 @@ pub(crate) struct SocketActor {
     pace: Pace,
     /// Pages of history are read and sent one at a time.
     page_turn: Arc<Mutex<()>>,
+    /// What is asked of presence is done one after the other.
+    presence_turn: Arc<Mutex<()>>,
+    /// Once it has connected.
+    app: Option<AppId>,
     terms: Rc<Terms>,
     /// Until it has connected.
     unconnected: Option<Unconnected>,
@@ -164,6 +168,8 @@ fn start_actor(
         subscriptions: Default::default(),
         pace: Pace::default(),
         page_turn: Arc::default(),
+        presence_turn: Arc::default(),
+        app: None,
         terms: Rc::clone(&terms),
         unconnected: Some(unconnected),
         timer: None,
@@ -185,6 +191,9 @@ impl Actor for SocketActor {
     fn stopped(&mut self, _: &mut Self::Context) {
         self.end_subscriptions();
         self.hub.leave(&self.id);
+        if self.app.is_some() {
+            self.hub.gateway().ports().presence.ended(&self.id);
+        }
         // That a poll has its answer is no close.
         if self.transport != Transport::Poll || self.close_reason.is_some() {
             Metric::ConnectionsClosed.add_labelled(self.close_reason.map_or("client", ErrorCode::name), 1);

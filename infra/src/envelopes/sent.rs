@@ -3,12 +3,15 @@
 use std::{borrow::Cow, sync::Arc};
 
 use fanfare_domain::{
+    Timestamp,
     bus::Broadcast,
     ids::{AppId, ConnectionId, KeyId},
     messages::Envelope,
+    presence::{Entry, Place, PresenceEvent},
 };
-use fanfare_protocol::{ChannelName, Epoch, Serial};
+use fanfare_protocol::{ChannelName, ClientName, Epoch, Serial, presence::PresenceAction};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{EnvelopeError, Form, MessageForm, VERSION, read, trace_of, trace_text, write};
 
@@ -19,11 +22,29 @@ struct SentForm<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     message: Option<EnvelopeForm<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    presence: Option<PresenceForm<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     app_changed: Option<AppId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key_revoked: Option<KeyId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     beat: Option<u64>,
+}
+
+/// What a member did; Redis itself writes it too, by `presence/channel.lua`.
+#[derive(Serialize, Deserialize)]
+struct PresenceForm<'a> {
+    app: AppId,
+    channel: ChannelName,
+    version: u64,
+    action: PresenceAction,
+    client: ClientName,
+    connection: ConnectionId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<Cow<'a, RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    info: Option<Cow<'a, RawValue>>,
+    time: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -50,6 +71,7 @@ pub fn encode(broadcast: &Broadcast) -> Vec<u8> {
     let mut form = SentForm { v: VERSION, ..SentForm::default() };
     match broadcast {
         Broadcast::Message(envelope) => form.message = Some(EnvelopeForm::new(envelope)),
+        Broadcast::Presence(event) => form.presence = Some(PresenceForm::new(event)),
         Broadcast::AppChanged(app) => form.app_changed = Some(app.clone()),
         Broadcast::KeyRevoked(key) => form.key_revoked = Some(key.clone()),
         Broadcast::Beat(number) => form.beat = Some(*number),
@@ -61,10 +83,39 @@ pub fn encode(broadcast: &Broadcast) -> Vec<u8> {
 pub fn decode(text: &[u8]) -> Result<Broadcast, EnvelopeError> {
     match read(text)? {
         SentForm { message: Some(envelope), .. } => Ok(Broadcast::Message(Arc::new(envelope.into_envelope()))),
+        SentForm { presence: Some(form), .. } => Ok(Broadcast::Presence(Arc::new(form.into_event()))),
         SentForm { app_changed: Some(app), .. } => Ok(Broadcast::AppChanged(app)),
         SentForm { key_revoked: Some(key), .. } => Ok(Broadcast::KeyRevoked(key)),
         SentForm { beat: Some(number), .. } => Ok(Broadcast::Beat(number)),
         _ => Err(EnvelopeError::Malformed("it holds no broadcast".to_owned())),
+    }
+}
+
+impl<'a> PresenceForm<'a> {
+    fn new(event: &'a PresenceEvent) -> Self {
+        let PresenceEvent { place, version, action, entry, time } = event;
+        Self {
+            app: place.app.clone(),
+            channel: place.channel.clone(),
+            version: *version,
+            action: *action,
+            client: entry.client.clone(),
+            connection: entry.connection.clone(),
+            data: entry.data.as_deref().map(Cow::Borrowed),
+            info: entry.info.as_deref().map(Cow::Borrowed),
+            time: *time,
+        }
+    }
+
+    fn into_event(self) -> PresenceEvent {
+        let entry = Entry {
+            connection: self.connection,
+            client: self.client,
+            data: self.data.map(Cow::into_owned),
+            info: self.info.map(Cow::into_owned),
+        };
+        let place = Place { app: self.app, channel: self.channel };
+        PresenceEvent { place, version: self.version, action: self.action, entry, time: self.time }
     }
 }
 
@@ -94,22 +145,22 @@ impl<'a> EnvelopeForm<'a> {
 
 #[cfg(test)]
 mod tests {
-    use fanfare_domain::{Timestamp, ids::MessageId, messages::Message, traces::TraceParent};
-    use fanfare_protocol::{ClientName, EventName};
-    use serde_json::value::RawValue;
+    use fanfare_domain::{ids::MessageId, messages::Message, traces::TraceParent};
+    use fanfare_protocol::EventName;
 
     use super::*;
 
     /// Fixed for good: nodes of two builds share a bus while they are exchanged.
-    const FIRST_VERSION: [&str; 5] = [
+    const FIRST_VERSION: [&str; 6] = [
         r#"{"v":1,"message":{"app":"app_01j9zq3v5x8k2m4n6p7r9s1t3w","channel":"chat:1","place":["e1",7],"exclude":"con_01j9zq3v5x8k2m4n6p7r9s1t3w","trace":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","message":{"id":"msg_01j9zq3v5x8k2m4n6p7r9s1t3w","time":1700000000000,"name":"said","client":"ann","headers":{"lang":"en"},"data":{"text":"hi"}}}}"#,
         r#"{"v":1,"message":{"app":"app_01j9zq3v5x8k2m4n6p7r9s1t3w","channel":"chat:1","message":{"id":"msg_01j9zq3v5x8k2m4n6p7r9s1t3w","time":1700000000000,"data":1}}}"#,
         r#"{"v":1,"app_changed":"app_01j9zq3v5x8k2m4n6p7r9s1t3w"}"#,
         r#"{"v":1,"key_revoked":"fk_01j9zq3v5x8k2m4n6p7r9s1t3w"}"#,
         r#"{"v":1,"beat":18446744073709551615}"#,
+        r#"{"v":1,"presence":{"app":"app_01j9zq3v5x8k2m4n6p7r9s1t3w","channel":"chat:1","version":8,"action":"enter","client":"ann","connection":"con_01j9zq3v5x8k2m4n6p7r9s1t3w","data":{"a":1.0},"time":1700000000000}}"#,
     ];
 
-    fn samples() -> [Broadcast; 5] {
+    fn samples() -> [Broadcast; 6] {
         const ULID: &str = "01j9zq3v5x8k2m4n6p7r9s1t3w";
         let app = AppId::parse(&format!("app_{ULID}")).unwrap();
         let envelope = |data: &str| Envelope {
@@ -140,6 +191,18 @@ mod tests {
             Broadcast::AppChanged(app.clone()),
             Broadcast::KeyRevoked(KeyId::parse(&format!("fk_{ULID}")).unwrap()),
             Broadcast::Beat(u64::MAX),
+            Broadcast::Presence(Arc::new(PresenceEvent {
+                place: Place { app: app.clone(), channel: ChannelName::parse("chat:1").unwrap() },
+                version: 8,
+                action: PresenceAction::Enter,
+                entry: Entry {
+                    connection: ConnectionId::parse(&format!("con_{ULID}")).unwrap(),
+                    client: ClientName::parse("ann").unwrap(),
+                    data: Some(RawValue::from_string(r#"{"a":1.0}"#.to_owned()).unwrap()),
+                    info: None,
+                },
+                time: Timestamp(1_700_000_000_000),
+            })),
         ]
     }
 

@@ -45,6 +45,7 @@ impl Followed {
     fn wants(&self, broadcast: &Broadcast) -> bool {
         match broadcast {
             Broadcast::Message(envelope) => self.lock().contains(&(envelope.app.clone(), envelope.channel.clone())),
+            Broadcast::Presence(event) => self.lock().contains(&(event.place.app.clone(), event.place.channel.clone())),
             Broadcast::AppChanged(_) | Broadcast::KeyRevoked(_) | Broadcast::Beat(_) => true,
         }
     }

@@ -30,3 +30,21 @@ pub(super) fn beats(number: u32) -> String {
 pub(super) fn fingerprint(app: &AppId, message: &MessageId) -> String {
     format!("ff:f:{{{app}/{message}}}")
 }
+
+/// Everything of a channel's presence, as its script takes it: the members, their order, who is leaving, the version, the holders that are
+/// fenced off, the holder's sessions, and where events are published.
+pub(super) fn presence(app: &AppId, channel: &ChannelName, holder: &str) -> Vec<String> {
+    let key = |kind: &str| format!("ff:p{kind}:{{{app}/{channel}}}");
+    let shared = ["m", "o", "l", "v", "f"].map(key);
+    shared.into_iter().chain([sessions(app, channel, holder), messages(app, channel)]).collect()
+}
+
+/// A holder's sessions in a channel: a hash of connections, each with its client.
+pub(super) fn sessions(app: &AppId, channel: &ChannelName, holder: &str) -> String {
+    format!("ff:ps:{{{app}/{channel}}}:{holder}")
+}
+
+/// The registry of holders, as its script takes it: their leases, when Redis was heard, and the holder's channels.
+pub(super) fn holders(holder: &str) -> Vec<String> {
+    vec!["ff:p:{nodes}".to_owned(), "ff:p:{nodes}:life".to_owned(), format!("ff:p:{{nodes}}:{holder}")]
+}

@@ -1,4 +1,4 @@
-//! Redis: fan-out between nodes, heads, hot windows, fingerprints and shared limits. Nothing true is kept there.
+//! Redis: fan-out between nodes, heads, hot windows, fingerprints, shared limits and presence. Nothing is kept there that is not found again.
 //!
 //! One server, a master that sentinels watch, and a cluster are all seen as masters that share the slots: a command goes to the master of
 //! its key. A finder keeps that view fresh, and a link keeps one command connection to each master; both work in the background and never
@@ -26,6 +26,7 @@ mod keys;
 mod layouts;
 mod limits;
 mod links;
+mod presence;
 mod scripts;
 mod slots;
 mod urls;
@@ -34,6 +35,7 @@ mod windows;
 pub use bus::RedisBus;
 pub use fingerprints::Fingerprints;
 pub use limits::SharedLimits;
+pub use presence::{PresenceTimes, RedisPresence};
 pub use scripts::{Call, Script};
 pub use urls::RedisUrlError;
 pub use windows::WindowedLog;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::{Connect, History, Incoming, Publish, Range, Request, Start, Subscribe, Unreadable};
+use super::{Connect, History, Incoming, Presence, PresenceAsk, Publish, Range, Request, Start, Subscribe, Unreadable};
 use crate::{
     errors::ErrorCode,
     names::{ChannelName, EventName},
@@ -53,6 +53,10 @@ struct Fields<'a> {
     before: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     limit: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    action: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    next: Option<&'a RawValue>,
 }
 
 /// Keeps `null` apart from absent, since `"data": null` is a message.
@@ -92,6 +96,7 @@ impl Incoming {
             Some("unsubscribe") => fields.channel().map(|channel| Request::Unsubscribe { channel }),
             Some("publish") => fields.publish(),
             Some("history") => fields.history(),
+            Some("presence") => fields.presence(),
             Some("token") => required(fields.token, "token").map(|token| Request::Token { token }),
             Some(other) => Err(Refused(ErrorCode::BadRequest, format!("there is no op `{}`", brief(other)))),
         };
@@ -173,6 +178,19 @@ impl Fields<'_> {
             return Err(bad("`limit` is 1 to 1000"));
         }
         Ok(Request::History(History { channel: self.channel()?, range, limit }))
+    }
+
+    fn presence(&self) -> Field<Request> {
+        let action: String = required(self.action, "action")?;
+        let data = self.data.filter(|data| data.get() != "null").map(ToOwned::to_owned);
+        let ask = match action.as_str() {
+            "enter" => PresenceAsk::Enter { data },
+            "update" => PresenceAsk::Update { data },
+            "leave" => PresenceAsk::Leave { data },
+            "list" => PresenceAsk::List { next: optional(self.next, "next")? },
+            other => return Err(bad(format!("there is no action `{}`", brief(other)))),
+        };
+        Ok(Request::Presence(Presence { channel: self.channel()?, ask }))
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use fanfare_domain::{Clock, StoreError, bus::Bus, clock::SystemClock, history::MessageLog};
 use fanfare_infra::{
     data_dir::DataDir,
-    memory::{GovernorLimits, MemoryBus, MemoryQueue},
+    memory::{GovernorLimits, MemoryBus, MemoryPresence, MemoryQueue},
     sealing::{MasterKey, Sealer},
     sql::SqlStore,
 };
@@ -54,6 +54,7 @@ pub async fn compose(config: &Config, stopped: &watch::Receiver<bool>) -> Result
         bus: bus.clone(),
         intake: Arc::new(queue.clone()),
         limits: Arc::new(GovernorLimits::default()),
+        presence: MemoryPresence::new(bus.clone(), clock.clone()),
     };
     let Served { services, gateway, .. } = super::serve(config, plans, engines);
     let runs = Arc::new(AtomicBool::new(false));

@@ -16,6 +16,7 @@ use fanfare_domain::{
     limits::AppLimits,
     outbound::OutboundPolicy,
     plans::Plans,
+    presence::Presence,
     publishing::{Intake, Publisher},
     rules::Rules,
     signers::Signers,
@@ -84,6 +85,7 @@ struct Engines {
     bus: Arc<dyn Bus>,
     intake: Arc<dyn Intake>,
     limits: Arc<dyn AppLimits>,
+    presence: Arc<dyn Presence>,
 }
 
 /// What is served, whole; a role takes its part of it.
@@ -94,7 +96,7 @@ struct Served {
 }
 
 fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
-    let Engines { store, log, gateway_log, bus, intake, limits } = engines;
+    let Engines { store, log, gateway_log, bus, intake, limits, presence } = engines;
     let plans = Arc::new(plans);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let accounts: Arc<dyn Accounts> = Arc::new(store.clone());
@@ -121,6 +123,7 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
         log: gateway_log,
         bus: bus.clone(),
         limits: limits.clone(),
+        presence: presence.clone(),
         directory: directory.clone(),
         cursors,
         clock: clock.clone(),
@@ -136,6 +139,7 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
         directory: directory.clone(),
         bus,
         limits,
+        presence,
         publisher,
         authenticator,
         plans,

@@ -14,7 +14,7 @@ use fanfare_domain::{
 };
 use fanfare_infra::{
     rabbitmq::{Rabbit, RabbitConfig},
-    redis::{Fingerprints, Redis, RedisBus, SharedLimits, WindowedLog},
+    redis::{Fingerprints, Redis, RedisBus, RedisPresence, SharedLimits, WindowedLog},
     sql::SqlStore,
 };
 use fanfare_worker::{Health, OwnPorts};
@@ -94,6 +94,7 @@ fn engines(opened: &Opened, log: &Arc<dyn MessageLog>, node: &WorkerId) -> Engin
         bus: opened.bus.clone(),
         intake: opened.intake.clone(),
         limits: SharedLimits::new(opened.redis.clone(), node.as_str()),
+        presence: RedisPresence::new(opened.redis.clone(), node.as_str()),
     }
 }
 

@@ -17,6 +17,7 @@ mod drains;
 mod gateways;
 mod limits;
 mod postgres;
+mod presence;
 mod rabbitmq;
 mod readiness;
 mod redis;

@@ -13,7 +13,7 @@ use crate::harness::{
 };
 
 /// The ops that the test below tries; one that is new in `openapi/asyncapi.yaml` is to be tried too.
-const OPS: [&str; 7] = ["connect", "history", "pong", "publish", "subscribe", "token", "unsubscribe"];
+const OPS: [&str; 8] = ["connect", "history", "pong", "presence", "publish", "subscribe", "token", "unsubscribe"];
 
 #[test]
 fn every_op_of_the_protocol_is_tried() {
@@ -84,6 +84,13 @@ async fn the_same_names_in_two_apps_have_nothing_to_do_with_each_other() {
             .collect();
         assert!(data.iter().all(|data| data.starts_with(prefix)), "{data:?}");
     }
+
+    // Each is a member of its own channel, and sees nobody else.
+    for (socket, data) in [(&mut of_a, "hidden-member"), (&mut of_b, "open-member")] {
+        socket.ask(json!({"op": "presence", "channel": CHANNEL, "action": "enter", "data": data})).await;
+    }
+    let listed = of_b.ask(json!({"op": "presence", "channel": CHANNEL, "action": "list"})).await;
+    assert_eq!((&listed["count"], &listed["items"][0]["data"]), (&json!(1), &json!("open-member")));
 
     // A's credentials on B's connection, and a rule of A's.
     let token_of_a = a.tenant.full_token("ann").await;

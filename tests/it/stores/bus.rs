@@ -67,6 +67,7 @@ impl Ear {
 fn shown(broadcast: &Broadcast) -> String {
     match broadcast {
         Broadcast::Message(envelope) => format!("{}:{}", envelope.channel, envelope.message.data),
+        Broadcast::Presence(event) => format!("{}:{} {}", event.place.channel, event.action.name(), event.entry.client),
         Broadcast::AppChanged(app) => format!("changed {app}"),
         Broadcast::KeyRevoked(key) => format!("revoked {key}"),
         Broadcast::Beat(number) => format!("beat {number}"),

@@ -13,6 +13,7 @@ mod messages;
 mod migrations;
 mod partitions;
 mod postgres;
+mod presence;
 mod probes;
 mod queue;
 mod rabbitmq;

@@ -13,6 +13,7 @@ mod fingerprints;
 mod forgetting;
 mod heads;
 mod interruptions;
+mod presence;
 mod sentinel;
 mod windows;
 

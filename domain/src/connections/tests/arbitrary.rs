@@ -19,6 +19,11 @@ fn request() -> impl Strategy<Value = String> {
         channel().prop_map(|c| format!(r#""op":"unsubscribe","channel":"{c}""#)),
         channel().prop_map(|c| format!(r#""op":"publish","channel":"{c}","data":[1,null]"#)),
         channel().prop_map(|c| format!(r#""op":"history","channel":"{c}","limit":5"#)),
+        channel().prop_map(|c| format!(r#""op":"subscribe","channel":"{c}","presence":true"#)),
+        channel().prop_map(|c| format!(r#""op":"presence","channel":"{c}","action":"enter","data":1"#)),
+        channel().prop_map(|c| format!(r#""op":"presence","channel":"{c}","action":"update""#)),
+        channel().prop_map(|c| format!(r#""op":"presence","channel":"{c}","action":"leave""#)),
+        channel().prop_map(|c| format!(r#""op":"presence","channel":"{c}","action":"list""#)),
         Just(r#""op":"token","token":"t""#.to_owned()),
         Just(r#""op":"connect","token":"t""#.to_owned()),
         "[a-z]{0,8}".prop_map(|op| format!(r#""op":"{op}""#)),
@@ -55,6 +60,8 @@ struct Checker {
     answered: HashSet<u32>,
     delivering: HashSet<ChannelName>,
     pending: Vec<Effect>,
+    /// Where the connection is a member, as far as the engine was told.
+    entered: HashSet<ChannelName>,
     closed: bool,
     last_was_error: bool,
 }
@@ -91,6 +98,7 @@ impl Checker {
             Effect::Deliver { channel, .. } => assert!(self.delivering.insert(channel)),
             Effect::Stop(channel) => assert!(self.delivering.remove(&channel)),
             Effect::Hold | Effect::Resume => {}
+            Effect::Withdraw(channel) => _ = self.entered.remove(&channel),
             pending => self.pending.push(pending),
         }
         self.last_was_error = is_error;
@@ -111,6 +119,21 @@ impl Checker {
             }
             Effect::Publish { id, .. } => {
                 Command::Published { id, with_place: true, outcome: outcome(succeed, receipt) }
+            }
+            Effect::Presence { id, channel, wish } => {
+                let was_to_enter = matches!(*wish, PresenceWish::Enter { .. });
+                let done = match *wish {
+                    PresenceWish::Enter { .. } => PresenceDone::Entered,
+                    PresenceWish::Update(_) => PresenceDone::Updated,
+                    PresenceWish::Leave(_) => PresenceDone::Left,
+                    PresenceWish::List(_) => PresenceDone::Listed(Default::default()),
+                };
+                match &done {
+                    PresenceDone::Entered if succeed => _ = self.entered.insert(channel.clone()),
+                    PresenceDone::Left if succeed => _ = self.entered.remove(&channel),
+                    _ => {}
+                }
+                Command::PresenceDone { id, channel, was_to_enter, outcome: outcome(succeed, || done) }
             }
             Effect::ReadHistory { id, channel, .. } => {
                 Command::HistoryRead { id, channel, outcome: Err(Refusal::plain(ErrorCode::Unavailable)) }

@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod arbitrary;
+mod presence;
 mod requests;
 mod streams;
 mod tokens;

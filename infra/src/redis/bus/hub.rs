@@ -124,6 +124,12 @@ impl Hub {
                     self.tell(&mut state.listeners, *id, &heard);
                 }
             }
+            Heard::Sent(Broadcast::Presence(_)) => {
+                let Some(followed) = state.channels.get(name) else { return };
+                for id in &followed.listeners {
+                    self.tell(&mut state.listeners, *id, &heard);
+                }
+            }
             other => {
                 if matches!(other, Heard::Sent(Broadcast::Beat(_))) {
                     state.stations.beat(shard);

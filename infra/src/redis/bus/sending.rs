@@ -4,8 +4,10 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use fanfare_domain::{
     bus::{Ahead, Broadcast},
+    ids::AppId,
     messages::Envelope,
 };
+use fanfare_protocol::ChannelName;
 use futures::future::join_all;
 
 use crate::{
@@ -34,12 +36,19 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn add(&mut self, name: String, publish: &str, about: Option<&'a Envelope>, envelope: Vec<u8>) {
+    fn add(
+        &mut self,
+        name: String,
+        publish: &str,
+        of: Option<(&AppId, &ChannelName)>,
+        about: Option<&'a Envelope>,
+        envelope: Vec<u8>,
+    ) {
         let at = *self.by_name.entry(name).or_insert_with_key(|name| {
             let mut call = Call::on(name.as_str()).arg(publish);
-            if let Some(envelope) = about {
-                call.keys.push(keys::head(&envelope.app, &envelope.channel));
-                call.keys.push(keys::window(&envelope.app, &envelope.channel));
+            if let Some((app, channel)) = of {
+                call.keys.push(keys::head(app, channel));
+                call.keys.push(keys::window(app, channel));
             }
             let bounds = [WINDOW_MESSAGES, WINDOW_BYTES, WINDOW_S, HEAD_S];
             self.calls.push(bounds.into_iter().fold(call, Call::number));
@@ -78,14 +87,25 @@ pub(super) async fn send(redis: &Redis, broadcasts: &[Broadcast]) -> Result<Vec<
         match broadcast {
             Broadcast::Message(message) => {
                 let name = keys::messages(&message.app, &message.channel);
-                batches[topology.shard_of(&name)?].add(name, publish, Some(message), envelope);
+                batches[topology.shard_of(&name)?].add(
+                    name,
+                    publish,
+                    Some((&message.app, &message.channel)),
+                    Some(message),
+                    envelope,
+                );
+            }
+            Broadcast::Presence(event) => {
+                let of = (&event.place.app, &event.place.channel);
+                let name = keys::messages(of.0, of.1);
+                batches[topology.shard_of(&name)?].add(name, publish, Some(of), None, envelope);
             }
             Broadcast::AppChanged(_) | Broadcast::KeyRevoked(_) => {
-                batches[topology.shard_of(keys::CONTROL)?].add(keys::CONTROL.to_owned(), publish, None, envelope);
+                batches[topology.shard_of(keys::CONTROL)?].add(keys::CONTROL.to_owned(), publish, None, None, envelope);
             }
             Broadcast::Beat(_) => {
                 for (shard, batch) in batches.iter_mut().enumerate() {
-                    batch.add(layout.beats(shard).to_owned(), publish, None, envelope.clone());
+                    batch.add(layout.beats(shard).to_owned(), publish, None, None, envelope.clone());
                 }
             }
         }

@@ -1,0 +1,262 @@
+//! Presence as those who watch a channel see it: events in the order of their versions, and differences where some were missed.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    pin::Pin,
+    rc::Rc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use fanfare_domain::{
+    Refusal, Timestamp,
+    ids::ConnectionId,
+    presence::{
+        Entry, Place, PresenceEvent, Snapshot,
+        views::{Outcome, View},
+    },
+};
+use fanfare_protocol::{ClientName, presence::PresenceAction, websocket::text_frame};
+use futures::{FutureExt, future::Shared};
+
+use super::{
+    Hub,
+    channel::Channel,
+    subscription::{Mode, Subscription},
+};
+
+/// Events that wait while a channel is read; past that it is read again.
+const HELD_EVENTS: usize = 1_000;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+type Reading = Shared<Pin<Box<dyn Future<Output = Result<(), Refusal>>>>>;
+
+/// A channel's members while somebody watches; nothing is kept otherwise.
+#[derive(Default)]
+pub(super) struct Watch {
+    watchers: Cell<usize>,
+    view: RefCell<View>,
+    /// Tells one spell of watching from the next.
+    spell: Cell<u64>,
+    reading: RefCell<Option<Reading>>,
+    held: RefCell<Vec<PresenceEvent>>,
+    /// Something was missed, and the channel is to be read.
+    is_doubtful: Cell<bool>,
+    is_mending: Cell<bool>,
+}
+
+impl Watch {
+    /// One more watches.
+    pub(super) fn begin(&self) {
+        self.watchers.set(self.watchers.get() + 1);
+    }
+
+    /// One fewer watches; with the last one everything is forgotten.
+    pub(super) fn end(&self) {
+        self.watchers.set(self.watchers.get() - 1);
+        if self.watchers.get() == 0 {
+            self.spell.set(self.spell.get() + 1);
+            self.view.take();
+            self.reading.take();
+            self.held.take();
+            self.is_doubtful.set(false);
+        }
+    }
+}
+
+/// Of whom nothing was told while a subscription was held, whether they were members before, and by which connection last.
+#[derive(Default)]
+pub(super) struct Missed(RefCell<HashMap<ClientName, (bool, ConnectionId)>>);
+
+impl Missed {
+    fn note(&self, event: &PresenceEvent) {
+        let was_there = event.action != PresenceAction::Enter;
+        let connection = &event.entry.connection;
+        let mut missed = self.0.borrow_mut();
+        let (_, last) = missed.entry(event.entry.client.clone()).or_insert_with(|| (was_there, connection.clone()));
+        *last = connection.clone();
+    }
+}
+
+impl Hub {
+    /// Returns when nothing that happens in the channel from now on would be missed.
+    pub(super) async fn watch(self: &Rc<Self>, channel: &Rc<Channel>) -> Result<(), Refusal> {
+        if channel.watch.view.borrow().is_read() {
+            return Ok(());
+        }
+        self.read_members(channel).await
+    }
+
+    /// Takes an event from the bus.
+    pub(super) fn take_presence(&self, event: &PresenceEvent) {
+        let key = (event.place.app.clone(), event.place.channel.clone());
+        let channel = self.channels.borrow().get(&key).cloned();
+        let Some(channel) = channel.filter(|channel| channel.watch.watchers.get() > 0) else { return };
+        let watch = &channel.watch;
+        if watch.reading.borrow().is_some() {
+            let mut held = watch.held.borrow_mut();
+            match held.len() < HELD_EVENTS {
+                true => held.push(event.clone()),
+                false => watch.is_doubtful.set(true),
+            }
+        } else if watch.view.borrow().is_read() && !watch.is_doubtful.get() {
+            self.show(&channel, event.clone());
+        }
+    }
+
+    /// The bus was interrupted: every channel that is watched is read.
+    pub(super) fn doubt_presence(&self) {
+        let channels: Vec<_> = self.channels.borrow().values().cloned().collect();
+        for channel in channels.iter().filter(|channel| channel.watch.watchers.get() > 0) {
+            self.doubt_members(channel);
+        }
+    }
+
+    /// Tells an event that is the next, or reads the channel if it is not.
+    fn show(&self, channel: &Rc<Channel>, event: PresenceEvent) {
+        let outcome = channel.watch.view.borrow_mut().take(event);
+        match outcome {
+            Outcome::Tell(event) => channel.tell_presence(&event),
+            Outcome::Known => {}
+            Outcome::Hole => self.doubt_members(channel),
+        }
+    }
+
+    /// Has the channel read until that was possible.
+    fn doubt_members(&self, channel: &Rc<Channel>) {
+        channel.watch.is_doubtful.set(true);
+        if channel.watch.is_mending.replace(true) {
+            return;
+        }
+        let hub = self.this.upgrade().expect("the hub that is running is alive");
+        let channel = Rc::clone(channel);
+        actix_rt::spawn(async move {
+            let mut pause = FIRST_PAUSE;
+            while channel.watch.watchers.get() > 0 && channel.watch.is_doubtful.get() {
+                // A reading that is under way may have begun before the doubt.
+                let under_way = channel.watch.reading.borrow().clone();
+                if let Some(under_way) = under_way {
+                    let _ = under_way.await;
+                }
+                channel.watch.is_doubtful.set(false);
+                if hub.read_members(&channel).await.is_err() {
+                    channel.watch.is_doubtful.set(true);
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+            channel.watch.is_mending.set(false);
+        });
+    }
+
+    /// Reads the channel, once for all who wait, and tells the difference.
+    async fn read_members(self: &Rc<Self>, channel: &Rc<Channel>) -> Result<(), Refusal> {
+        let reading = {
+            let mut reading = channel.watch.reading.borrow_mut();
+            let begin = || Rc::clone(self).begin_reading(Rc::clone(channel)).boxed_local().shared();
+            reading.get_or_insert_with(begin).clone()
+        };
+        reading.await
+    }
+
+    async fn begin_reading(self: Rc<Self>, channel: Rc<Channel>) -> Result<(), Refusal> {
+        let spell = channel.watch.spell.get();
+        let place = Place { app: channel.key.0.clone(), channel: channel.key.1.clone() };
+        let snapshot = self.gateway.ports().presence.snapshot(&place).await;
+        if channel.watch.spell.get() != spell {
+            return Err(Refusal::plain(fanfare_protocol::ErrorCode::Unavailable));
+        }
+        channel.watch.reading.take();
+        let held = channel.watch.held.take();
+        self.members_read(&channel, &place, snapshot?);
+        held.into_iter().for_each(|event| self.show(&channel, event));
+        Ok(())
+    }
+
+    fn members_read(&self, channel: &Rc<Channel>, place: &Place, snapshot: Snapshot) {
+        let now = self.gateway.ports().clock.now();
+        let (events, again) = channel.watch.view.borrow_mut().replace(place, snapshot, now);
+        events.iter().for_each(|event| channel.tell_presence(event));
+        if let Some(again) = again {
+            let (hub, channel, spell) = (self.this.clone(), Rc::clone(channel), channel.watch.spell.get());
+            actix_rt::spawn(async move {
+                tokio::time::sleep(again).await;
+                if let Some(hub) = hub.upgrade().filter(|_| channel.watch.spell.get() == spell) {
+                    hub.doubt_members(&channel);
+                }
+            });
+        }
+    }
+
+    /// Tells a subscription that goes on what became of those of whom nothing was told while it was held.
+    pub(super) fn tell_missed_presence(self: &Rc<Self>, subscription: &Rc<Subscription>) {
+        if subscription.missed.0.borrow().is_empty() {
+            return;
+        }
+        let (hub, subscription) = (Rc::clone(self), Rc::clone(subscription));
+        actix_rt::spawn(async move {
+            let channel = subscription.channel();
+            let place = Place { app: channel.key.0.clone(), channel: channel.key.1.clone() };
+            let mut pause = FIRST_PAUSE;
+            while subscription.mode() != Mode::Ended {
+                match hub.gateway.ports().presence.snapshot(&place).await {
+                    Ok(snapshot) => {
+                        return tell_missed(&subscription, &place, snapshot, hub.gateway.ports().clock.now());
+                    }
+                    Err(_) => tokio::time::sleep(pause).await,
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        });
+    }
+}
+
+fn tell_missed(subscription: &Subscription, place: &Place, snapshot: Snapshot, time: Timestamp) {
+    if !matches!(subscription.mode(), Mode::Live | Mode::CatchingUp) {
+        return;
+    }
+    let mut missed = subscription.missed.0.take();
+    let version = snapshot.version;
+    for member in snapshot.members {
+        if let Some((was_there, _)) = missed.remove(&member.entry.client) {
+            let action = if was_there { PresenceAction::Update } else { PresenceAction::Enter };
+            let event = PresenceEvent { place: place.clone(), version, action, entry: member.entry, time };
+            subscription.push_presence(frame(&event));
+        }
+    }
+    for (client, (_, connection)) in missed.into_iter().filter(|(_, (was_there, _))| *was_there) {
+        let entry = Entry { connection, client, data: None, info: None };
+        let event = PresenceEvent { place: place.clone(), version, action: PresenceAction::Leave, entry, time };
+        subscription.push_presence(frame(&event));
+    }
+}
+
+fn frame(event: &PresenceEvent) -> Bytes {
+    text_frame(event.to_text().as_bytes())
+}
+
+impl Channel {
+    /// Tells an event to everyone who watches.
+    fn tell_presence(&self, event: &PresenceEvent) {
+        let mut encoded = None;
+        for subscription in self.subscriptions() {
+            if !subscription.watches() {
+                continue;
+            }
+            let is_silent = subscription.mode() == Mode::Held || !subscription.missed.0.borrow().is_empty();
+            match is_silent {
+                true => subscription.missed.note(event),
+                false => subscription.push_presence(encoded.get_or_insert_with(|| frame(event)).clone()),
+            }
+        }
+    }
+}
+
+impl Subscription {
+    /// An outbox that is full closes the socket by itself.
+    fn push_presence(&self, frame: Bytes) {
+        let _ = self.outbox().push(frame);
+    }
+}
