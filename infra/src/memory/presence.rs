@@ -29,7 +29,7 @@ pub struct MemoryPresence {
     bus: Arc<dyn Bus>,
     clock: Arc<dyn Clock>,
     runtime: Handle,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
     this: Weak<Self>,
 }
 
@@ -71,25 +71,29 @@ impl MemoryPresence {
     /// Presence whose events go to that bus. Called inside a runtime, which then carries what is done in the background.
     pub fn new(bus: Arc<dyn Bus>, clock: Arc<dyn Clock>) -> Arc<Self> {
         let runtime = Handle::current();
-        Arc::new_cyclic(|this| Self { bus, clock, runtime, state: Mutex::default(), this: this.clone() })
+        Arc::new_cyclic(|this| Self { bus, clock, runtime, state: Arc::default(), this: this.clone() })
     }
 
-    /// Changes a channel and sends what comes of it, to its end, even if nobody waits for it any more.
+    /// Changes a channel, unless its caller goes away before, and sends what comes of it, even if its caller goes away then.
     async fn change<T: Send + 'static>(
         &self,
         place: &Place,
-        change: impl FnOnce(&mut State, &Place, &Self) -> Result<(T, Vec<Change>), PresenceError> + Send + 'static,
+        change: impl FnOnce(&mut State) -> Result<(T, Vec<Change>), PresenceError>,
     ) -> Result<T, PresenceError> {
-        let (this, place) = (self.this.upgrade().expect("it is being used"), place.clone());
-        let changing = self.runtime.spawn(async move {
-            let mut state = this.state.lock().await;
-            let changed = change(&mut state, &place, &this);
-            state.forget_if_empty(&place);
-            let (done, changes) = changed?;
-            this.send(&place, changes).await;
-            Ok(done)
-        });
-        changing.await.unwrap_or_else(|failure| Err(PresenceError::Unavailable(failure.to_string())))
+        let mut state = Arc::clone(&self.state).lock_owned().await;
+        let changed = change(&mut state);
+        state.forget_if_empty(place);
+        let (done, changes) = changed?;
+        if !changes.is_empty() {
+            let (this, place) = (self.this.upgrade().expect("it is being used"), place.clone());
+            let sending = self.runtime.spawn(async move {
+                this.send(&place, changes).await;
+                drop(state);
+            });
+            // It can only have been cut short by the end of the process.
+            let _ = sending.await;
+        }
+        Ok(done)
     }
 
     /// Called with the state locked, so that the bus has the order of the versions.
@@ -134,8 +138,8 @@ impl MemoryPresence {
 #[async_trait]
 impl Presence for MemoryPresence {
     async fn enter(&self, place: &Place, entry: Entry, most: u32) -> Result<(), PresenceError> {
-        let enter = move |state: &mut State, place: &Place, this: &Self| {
-            let (now, connection) = (this.clock.now(), entry.connection.clone());
+        let enter = |state: &mut State| {
+            let (now, connection) = (self.clock.now(), entry.connection.clone());
             let change = state.roster(place, now).enter(entry, most, now)?;
             state.by_connection.entry(connection).or_default().insert(place.clone());
             Ok(((), change.into_iter().collect()))
@@ -144,7 +148,7 @@ impl Presence for MemoryPresence {
     }
 
     async fn update(&self, place: &Place, entry: Entry) -> Result<(), PresenceError> {
-        let update = move |state: &mut State, place: &Place, _: &Self| {
+        let update = |state: &mut State| {
             let roster = state.rosters.get_mut(place).ok_or(PresenceError::NotEntered)?;
             Ok(((), vec![roster.update(entry)?]))
         };
@@ -157,11 +161,10 @@ impl Presence for MemoryPresence {
         connection: &ConnectionId,
         data: Option<Box<RawValue>>,
     ) -> Result<(), PresenceError> {
-        let connection = connection.clone();
-        let leave = move |state: &mut State, place: &Place, _: &Self| {
-            state.forget(place, &connection);
+        let leave = |state: &mut State| {
+            state.forget(place, connection);
             let roster = state.rosters.get_mut(place).ok_or(PresenceError::NotEntered)?;
-            Ok(((), roster.leave(&connection, data)?.into_iter().collect()))
+            Ok(((), roster.leave(connection, data)?.into_iter().collect()))
         };
         self.change(place, leave).await
     }
