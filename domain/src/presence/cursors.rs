@@ -10,7 +10,7 @@ pub fn write(after: &ClientName) -> String {
 /// The client of a cursor; `None` if it is not one.
 pub fn read(cursor: &str) -> Option<ClientName> {
     let digits = cursor.as_bytes();
-    if digits.len() % 2 != 0 || !digits.iter().all(u8::is_ascii_hexdigit) {
+    if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
     let byte = |at: usize| u8::from_str_radix(&cursor[at..at + 2], 16).ok();
