@@ -51,8 +51,7 @@ impl Node {
     /// A call on a channel, in the name of a holder.
     pub fn on_channel(&self, asked: &str, publish: &str, place: &Place, holder: &str) -> Call {
         let Place { app, channel } = place;
-        let mut call = Call::default();
-        call.keys = keys::presence(app, channel, holder);
+        let call = Call { keys: keys::presence(app, channel, holder), ..Call::default() };
         let head = format!("{{\"v\":1,\"presence\":{{\"app\":\"{app}\",\"channel\":\"{channel}\"");
         call.arg(asked).arg(publish).arg(head).arg(holder)
     }
@@ -120,8 +119,7 @@ impl Node {
 
     /// A call on the registry, in the name of a holder.
     pub fn on_registry(&self, asked: &str, holder: &str) -> Call {
-        let mut call = Call::default();
-        call.keys = keys::holders(holder);
+        let call = Call { keys: keys::holders(holder), ..Call::default() };
         let (lease, settling) = (self.times.lease.as_millis() as u64, self.times.settling.as_millis() as u64);
         call.arg(asked).arg(holder).number(lease).number(settling)
     }
