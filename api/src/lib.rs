@@ -8,6 +8,7 @@ mod apps;
 mod authorize;
 mod batches;
 mod capabilities;
+mod channels;
 mod config;
 mod cross_origin;
 mod docs;
@@ -53,6 +54,7 @@ pub fn routes(services: Services) -> impl FnOnce(&mut web::ServiceConfig) {
             .configure(batches::routes)
             .configure(history::routes)
             .configure(presence::routes)
+            .configure(channels::routes)
             .configure(tokens::routes)
             .configure(authorize::routes)
             .configure(docs::routes)

@@ -14,6 +14,7 @@ use fanfare_domain::{
     ids::TenantId,
     keys::Keys,
     limits::AppLimits,
+    occupancy::Census,
     outbound::OutboundPolicy,
     plans::{Limits, Plans},
     presence::Presence,
@@ -51,6 +52,8 @@ pub struct Ports {
     pub limits: Arc<dyn AppLimits>,
     /// Who is in the channels.
     pub presence: Arc<dyn Presence>,
+    /// How occupied channels are.
+    pub census: Census,
     /// Publishes.
     pub publisher: Publisher,
     /// Turns credentials into grants.

@@ -150,6 +150,11 @@ impl Capability {
         self.0.get("*").is_some_and(|rights| rights.has(right))
     }
 
+    /// Whether a right is held on some channel.
+    pub fn anywhere(&self, right: Right) -> bool {
+        self.0.values().any(|rights| rights.has(right))
+    }
+
     /// Whether no channel has a right here that it lacks in `wider`; a pattern counts as covered by one that matches all it matches.
     pub fn within(&self, wider: &Capability) -> bool {
         self.0.iter().all(|(pattern, rights)| {
@@ -210,6 +215,7 @@ mod tests {
         assert!(rights.has(Right::Subscribe) && rights.has(Right::Publish) && rights.has(Right::History));
         assert!(!cap.rights(&channel("chat:2")).has(Right::Publish));
         assert!(!cap.rights(&channel("other")).has(Right::Subscribe));
+        assert!(cap.anywhere(Right::Publish) && !cap.anywhere(Right::Admin));
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod keys;
 pub mod limits;
 pub mod messages;
 pub mod metrics;
+pub mod occupancy;
 pub mod origins;
 pub mod outbound;
 pub mod partitions;

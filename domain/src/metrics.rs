@@ -63,6 +63,8 @@ metrics! {
     ConnectionsOpened Counter "fanfare_connections_opened_total" Some("transport"), "Connections that have connected, by transport: `websocket`, `sse`, `poll` (each poll for itself).";
     ConnectionsClosed Counter "fanfare_connections_closed_total" Some("reason"), "Sockets closed, by reason: an error code, or `client` where the client closed.";
     Subscriptions Gauge "fanfare_subscriptions" None, "Subscriptions of all connections.";
+    OccupancyEvents Counter "fanfare_occupancy_events_total" None, "Occupancy events put on the way to a subscriber.";
+    OccupancyRetold Counter "fanfare_occupancy_retold_total" None, "Times that this node told all its counts of subscriptions anew: as it began, and after Redis was away or this node stopped.";
     Publishes Counter "fanfare_publishes_total" Some("outcome"), "Messages that publishers offered, by outcome: `accepted`, or the error code.";
     PublishSeconds Histogram "fanfare_publish_seconds" None, "From a publish's arrival to its acceptance.";
     Deliveries Counter "fanfare_deliveries_total" None, "Messages put on the way to a subscriber.";

@@ -12,7 +12,8 @@ use std::{
 use actix_web::web::ServiceConfig;
 use fanfare_domain::{
     Clock, Timestamp, bus::Bus, connections::ConnectionConfig, cursors::Cursors, directory::Directory, drains::Spread,
-    grants::Authenticator, history::MessageLog, limits::AppLimits, presence::Presence, publishing::Publisher,
+    grants::Authenticator, history::MessageLog, limits::AppLimits, occupancy::Census, presence::Presence,
+    publishing::Publisher,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
@@ -21,6 +22,7 @@ mod accept;
 mod cross_origin;
 mod echo;
 mod hub;
+mod occupancy;
 mod polls;
 mod sockets;
 mod sse;
@@ -28,6 +30,7 @@ mod streams;
 mod wire;
 
 use hub::{Hub, Pages};
+use occupancy::Watching;
 use wire::Accounts;
 
 /// What the gateway needs of the rest.
@@ -45,6 +48,8 @@ pub struct GatewayPorts {
     pub limits: Arc<dyn AppLimits>,
     /// Who is in the channels.
     pub presence: Arc<dyn Presence>,
+    /// How occupied channels are.
+    pub census: Census,
     /// Apps and their rules.
     pub directory: Arc<dyn Directory>,
     /// Signs the cursors of streams.
@@ -83,6 +88,7 @@ pub struct Gateway {
 struct Shared {
     config: GatewayConfig,
     ports: GatewayPorts,
+    watching: Watching,
     sockets: AtomicUsize,
     /// Those that have connected.
     connections: AtomicUsize,
@@ -123,6 +129,7 @@ impl Gateway {
         let shared = Shared {
             config,
             ports,
+            watching: Watching::default(),
             sockets: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             unconnected: AtomicUsize::new(0),
@@ -189,6 +196,10 @@ impl Gateway {
 
     fn accounts(&self) -> &Accounts {
         &self.shared.accounts
+    }
+
+    fn watching(&self) -> &Watching {
+        &self.shared.watching
     }
 
     fn config(&self) -> &GatewayConfig {

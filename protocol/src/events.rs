@@ -145,6 +145,17 @@ pub enum Event {
         /// The serial.
         serial: Serial,
     },
+    /// How occupied a channel is, for a subscription that asked for it.
+    Occupancy {
+        /// The channel.
+        channel: ChannelName,
+        /// Its subscriptions, over all nodes.
+        subscribers: u64,
+        /// Its presence members, over all nodes.
+        members: u64,
+        /// When it was counted, in milliseconds since the epoch of Unix.
+        time: u64,
+    },
     /// A subscription was ended by the server.
     Unsubscribed {
         /// The channel.
@@ -281,5 +292,8 @@ mod tests {
             event_text(&Event::Gap { channel: ChannelName::parse("a").unwrap(), from: Serial(1), to: Serial(2) }),
             r#"{"op":"gap","channel":"a","from":1,"to":2}"#
         );
+        let counted =
+            Event::Occupancy { channel: ChannelName::parse("a").unwrap(), subscribers: 2, members: 1, time: 5 };
+        assert_eq!(event_text(&counted), r#"{"op":"occupancy","channel":"a","subscribers":2,"members":1,"time":5}"#);
     }
 }

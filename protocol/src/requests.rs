@@ -77,6 +77,8 @@ pub struct Subscribe {
     pub start: Start,
     /// Whether presence events are wanted too.
     pub presence: bool,
+    /// Whether the channel's counts are wanted too.
+    pub occupancy: bool,
 }
 
 /// Where a subscription starts.

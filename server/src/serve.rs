@@ -247,6 +247,7 @@ async fn shut_down(running: Running) {
             warn!(sockets = gateway.sockets(), "Sockets were still open at the end of the drain");
         }
         gateway.retire().await;
+        gateway.withdraw().await;
     }
     if let Some(public) = running.public {
         public.handle.stop(true).await;

@@ -83,6 +83,8 @@ async fn converse(tenant: &Tenant) -> Recording {
         socket.receive().await;
     }
     assert_eq!(socket.refused(json!({"op": "unsubscribe", "channel": "never"})).await, "not_subscribed");
+    socket.ask(json!({"op": "subscribe", "channel": "counted", "occupancy": true})).await;
+    while socket.event().await["op"] != "occupancy" {}
     let narrow = tenant.token("ann", json!({})).await;
     socket.ask(json!({"op": "token", "token": narrow})).await;
     loop {

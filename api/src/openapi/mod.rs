@@ -11,7 +11,8 @@ use utoipa::{
 };
 
 use crate::{
-    accounts, apps, authorize, batches, history, keys, messages, presence, problems, rules, signers, tenants, tokens,
+    accounts, apps, authorize, batches, channels, history, keys, messages, presence, problems, rules, signers, tenants,
+    tokens,
 };
 
 pub(crate) mod refusals;
@@ -28,7 +29,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         title = "Fanfare",
         description = "Real-time messaging: publish over HTTP, subscribe over WebSocket.\n\n\
             The **control plane** (accounts, tenants, apps, keys, rules) is called with a session: the cookie that signing in sets, \
-            or the same token as a bearer. The **data plane** (messages, history, tokens) is called with an API key, as \
+            or the same token as a bearer. The **data plane** (messages, history, channels, tokens) is called with an API key, as \
             `Bearer fk_….fs_…` or as Basic, or with a client token.\n\n\
             Times are milliseconds since the epoch of Unix. Every refusal is `application/problem+json` (RFC 9457) with a stable `code`; \
             all codes are explained at [/errors](/errors). Every answer carries `X-Request-Id`; where a limit applies, \
@@ -45,7 +46,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         signers::list_signers, signers::add_signer, signers::show_signer, signers::remove_signer,
         rules::list_rules, rules::show_rule, rules::put_rule, rules::remove_rule,
         messages::publish, batches::publish_batch, history::read_history, presence::list_members, tokens::mint_token,
-        authorize::authorize, streams::stream_events, streams::poll,
+        channels::list_channels, channels::show_channel, authorize::authorize, streams::stream_events, streams::poll,
     ),
     components(schemas(problems::Problem, problems::FieldProblem)),
     tags(
@@ -59,6 +60,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         (name = "history", description = "Reading what was published."),
         (name = "streams", description = "Following channels over HTTP, where a WebSocket is not at hand; the WebSocket itself is at `/v1/connect`."),
         (name = "presence", description = "Who is in a channel."),
+        (name = "channels", description = "Which channels are occupied, by how many, and where they stand."),
         (name = "tokens", description = "Tokens for clients.")
     ),
     modifiers(&Security, &CommonHeaders)

@@ -180,6 +180,8 @@ pub enum Effect {
         /// Whether presence events are wanted too.
         presence: bool,
     },
+    /// Tell a channel's counts too, from now until it is stopped.
+    WatchOccupancy(ChannelName),
     /// Stop delivering a channel.
     Stop(ChannelName),
     /// Publish and come back with [`Command::Published`].

@@ -31,6 +31,8 @@ enum State {
         id: u32,
         /// Whether it starts in the past by a rewind.
         rewinds: bool,
+        /// Whether its counts are wanted.
+        occupancy: bool,
     },
     /// It is delivered.
     Active,
@@ -50,7 +52,7 @@ fn may_follow(grant: &Grant, channel: &ChannelName, presence: bool) -> bool {
 
 impl Open {
     pub(super) fn subscribe(&mut self, id: u32, subscribe: Subscribe) -> Result<Effect, Refusal> {
-        let Subscribe { channel, start, presence } = subscribe;
+        let Subscribe { channel, start, presence, occupancy } = subscribe;
         if self.subscriptions.0.contains_key(&channel) {
             return Err(Refusal::new(ErrorCode::AlreadySubscribed, format!("`{channel}` is subscribed already")));
         }
@@ -72,7 +74,7 @@ impl Open {
                 format!("a connection may subscribe to {most} channels"),
             ));
         }
-        let state = State::Starting { id, rewinds };
+        let state = State::Starting { id, rewinds, occupancy };
         self.subscriptions.0.insert(channel.clone(), Subscription { state, presence });
         Ok(Effect::Locate { id, channel, start, presence })
     }
@@ -114,9 +116,9 @@ impl Connection {
         let Phase::Open(open) = &mut self.phase else { return };
         let refuse =
             |refusal: &Refusal, effects: &mut Effects| effects.push(Effect::Send(error_text(id, &refusal.to_wire())));
-        let (rewinds, presence) = match open.subscriptions.0.get(&channel) {
-            Some(Subscription { state: State::Starting { id: of, rewinds }, presence }) if *of == id => {
-                (*rewinds, *presence)
+        let (rewinds, occupancy, presence) = match open.subscriptions.0.get(&channel) {
+            Some(Subscription { state: State::Starting { id: of, rewinds, occupancy }, presence }) if *of == id => {
+                (*rewinds, *occupancy, *presence)
             }
             _ => {
                 let why = "the channel was unsubscribed before its subscription began";
@@ -141,7 +143,9 @@ impl Connection {
             Ok(located) => {
                 open.subscriptions.0.insert(channel.clone(), Subscription { state: State::Active, presence });
                 effects.push(Effect::Send(ok_text(id, &located.answer)));
+                let watched = occupancy.then(|| Effect::WatchOccupancy(channel.clone()));
                 effects.push(Effect::Deliver { channel, located, presence });
+                effects.extend(watched);
             }
             Err(refusal) => {
                 open.subscriptions.0.remove(&channel);

@@ -163,19 +163,27 @@ impl Channel {
         if subscription.watches() {
             self.watch.begin();
         }
+        if let Some(hub) = self.hub.upgrade() {
+            hub.gateway().ports().census.occupancy.enter(&self.key.0, &self.key.1);
+        }
         self.subscribers.borrow_mut().push(Rc::clone(subscription));
     }
 
     pub(super) fn remove(&self, subscription: &Rc<Subscription>) {
         let mut subscribers = self.subscribers.borrow_mut();
-        if let Some(at) = subscribers.iter().position(|other| Rc::ptr_eq(other, subscription)) {
-            subscribers.swap_remove(at);
+        let at = subscribers.iter().position(|other| Rc::ptr_eq(other, subscription));
+        at.map(|at| subscribers.swap_remove(at));
+        drop(subscribers);
+        if at.is_some() {
             Metric::Subscriptions.shift(-1.0);
             if subscription.watches() {
                 self.watch.end();
             }
+            if let Some(hub) = self.hub.upgrade() {
+                hub.unwatch_occupancy(subscription);
+                hub.gateway().ports().census.occupancy.leave(&self.key.0, &self.key.1);
+            }
         }
-        drop(subscribers);
         self.release();
     }
 

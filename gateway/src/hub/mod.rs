@@ -33,6 +33,7 @@ mod fan_out;
 mod frames;
 mod history;
 mod locate;
+mod occupancy;
 mod pages;
 mod presence;
 mod repair;
@@ -50,6 +51,7 @@ pub(crate) struct Hub {
     gateway: Gateway,
     channels: RefCell<HashMap<ChannelKey, Rc<Channel>>>,
     sockets: RefCell<HashMap<ConnectionId, Socket>>,
+    watchers: occupancy::Watchers,
     /// What this thread wants to hear, once it listens.
     following: SetOnce<Arc<dyn Following>>,
     /// Interruptions of the bus that are being made good.
@@ -71,11 +73,13 @@ impl Hub {
             gateway,
             channels: RefCell::default(),
             sockets: RefCell::default(),
+            watchers: occupancy::Watchers::default(),
             following: SetOnce::new(),
             interruptions: Cell::default(),
             this: this.clone(),
         });
         actix_rt::spawn(listen(Rc::clone(&hub)));
+        actix_rt::spawn(occupancy::tell(Rc::clone(&hub)));
         hub
     }
 

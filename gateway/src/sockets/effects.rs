@@ -33,6 +33,11 @@ impl SocketActor {
                 self.locate(id, channel, start, presence, place, context)
             }
             Effect::Deliver { channel, located, presence } => self.deliver(channel, &located, presence),
+            Effect::WatchOccupancy(channel) => {
+                if let Some(subscription) = self.subscriptions.get(&channel) {
+                    self.hub.watch_occupancy(subscription);
+                }
+            }
             Effect::Stop(channel) => {
                 if let Some(subscription) = self.subscriptions.remove(&channel) {
                     subscription.end();

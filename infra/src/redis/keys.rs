@@ -3,6 +3,19 @@
 use fanfare_domain::ids::{AppId, MessageId};
 use fanfare_protocol::ChannelName;
 
+/// The nodes that count subscriptions.
+pub(super) const COUNTING_NODES: &str = "ff:o:nodes";
+
+/// A channel's subscriptions: a hash of how many each node has in each of its generations.
+pub(super) fn subscriptions(app: &AppId, channel: &ChannelName) -> String {
+    format!("ff:o:c:{{{app}/{channel}}}")
+}
+
+/// The names of an app's occupied channels, and of some that were: a sorted set of equal scores.
+pub(super) fn occupied(app: &AppId) -> String {
+    format!("ff:o:i:{{{app}}}")
+}
+
 /// Where control messages are sent; one channel for everyone.
 pub(super) const CONTROL: &str = "ff:control";
 

@@ -2,11 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
+use futures::future::try_join_all;
 use tokio::runtime::Handle;
 
 use super::{
     RedisFault, keys,
-    links::Link,
+    links::{Life, Link},
     slots::{SLOTS, slot_of},
     urls::{Node, Target},
 };
@@ -85,6 +86,12 @@ impl Layout {
     /// The channel for a shard's beats.
     pub fn beats(&self, shard: usize) -> &str {
         &self.beats[shard]
+    }
+
+    /// Which connection there is to each master now; anything may have been lost between two answers that differ.
+    pub async fn lives(&self) -> Result<Vec<(Node, Life)>, RedisFault> {
+        let lives = self.topology.shards.iter().zip(&self.links);
+        try_join_all(lives.map(async |(shard, link)| Ok((shard.node.clone(), link.life().await?)))).await
     }
 
     /// The link to a shard's master.

@@ -1,6 +1,10 @@
 //! A link: one server's command connection, made again in the background for as long as it is wanted.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, Pipeline, RedisError, Value, aio::MultiplexedConnection};
 use tokio::{
@@ -54,11 +58,19 @@ impl Pauses {
     }
 }
 
+/// One connection of those that a link has had, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Life {
+    /// The first is 1.
+    pub number: u64,
+    pub since: Instant,
+}
+
 #[derive(Clone)]
 enum State {
     /// The first attempt is under way.
     Trying,
-    Up(MultiplexedConnection),
+    Up(MultiplexedConnection, Life),
     Away(Arc<str>),
 }
 
@@ -80,11 +92,16 @@ impl Link {
 
     /// The answers to all commands; what the server refused is among them as an error. Fails at once while the server is away.
     pub async fn run(&self, commands: &Pipeline) -> Result<Vec<Value>, RedisFault> {
-        let mut connection = self.connection().await?;
+        let (mut connection, _) = self.connection().await?;
         connection.send_packed_commands(commands, 0, commands.len()).await.map_err(|error| {
             self.doubt();
             RedisFault::away(&error)
         })
+    }
+
+    /// Which connection there is now; what the server knew may have been lost before it.
+    pub async fn life(&self) -> Result<Life, RedisFault> {
+        self.connection().await.map(|(_, life)| life)
     }
 
     /// Has the connection looked at now rather than later.
@@ -92,11 +109,11 @@ impl Link {
         self.doubts.notify_one();
     }
 
-    async fn connection(&self) -> Result<MultiplexedConnection, RedisFault> {
+    async fn connection(&self) -> Result<(MultiplexedConnection, Life), RedisFault> {
         let mut state = self.state.clone();
         let tried = state.wait_for(|state| !matches!(state, State::Trying));
         match tokio::time::timeout(PATIENCE, tried).await.ok().and_then(Result::ok).as_deref() {
-            Some(State::Up(connection)) => Ok(connection.clone()),
+            Some(State::Up(connection, life)) => Ok((connection.clone(), *life)),
             Some(State::Away(why)) => Err(RedisFault::Away(why.to_string())),
             Some(State::Trying) | None => Err(RedisFault::Away("it does not answer".to_owned())),
         }
@@ -106,7 +123,7 @@ impl Link {
 /// Connects, watches over the connection and connects again, for ever.
 async fn keep(node: Node, info: ConnectionInfo, only_master: bool, state: watch::Sender<State>, doubts: Arc<Notify>) {
     let mut pauses = Pauses::new();
-    let mut is_known_to_be_away = false;
+    let (mut is_known_to_be_away, mut lives) = (false, 0);
     loop {
         let config = AsyncConnectionConfig::new();
         let lost = match connect(&info, config, only_master).await {
@@ -115,7 +132,8 @@ async fn keep(node: Node, info: ConnectionInfo, only_master: bool, state: watch:
                 if std::mem::take(&mut is_known_to_be_away) {
                     info!(redis.node = %node, "Redis is back");
                 }
-                state.send_replace(State::Up(connection.clone()));
+                lives += 1;
+                state.send_replace(State::Up(connection.clone(), Life { number: lives, since: Instant::now() }));
                 watch_over(connection, &doubts).await
             }
             Err(error) => error,

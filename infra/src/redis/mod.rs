@@ -1,4 +1,5 @@
-//! Redis: fan-out between nodes, heads, hot windows, fingerprints, shared limits and presence. Nothing is kept there that is not found again.
+//! Redis: fan-out between nodes, heads, hot windows, fingerprints, shared limits, occupancy and presence. Nothing is kept there that is not
+//! found again.
 //!
 //! One server, a master that sentinels watch, and a cluster are all seen as masters that share the slots: a command goes to the master of
 //! its key. A finder keeps that view fresh, and a link keeps one command connection to each master; both work in the background and never
@@ -26,6 +27,7 @@ mod keys;
 mod layouts;
 mod limits;
 mod links;
+mod occupancy;
 mod presence;
 mod scripts;
 mod slots;
@@ -35,6 +37,7 @@ mod windows;
 pub use bus::RedisBus;
 pub use fingerprints::Fingerprints;
 pub use limits::SharedLimits;
+pub use occupancy::SharedOccupancy;
 pub use presence::{PresenceTimes, RedisPresence};
 pub use scripts::{Call, Script};
 pub use urls::RedisUrlError;
@@ -115,6 +118,12 @@ impl Redis {
             Some(View::Nobody(why)) => Err(RedisFault::Away(why.clone())),
             Some(View::Unknown) | None => Err(RedisFault::Away("no master was found yet".to_owned())),
         }
+    }
+
+    /// Whether every master has been there for so long, or since this process connected first.
+    async fn is_settled(&self, patience: Duration) -> Result<bool, RedisFault> {
+        let lives = self.layout().await?.lives().await?;
+        Ok(lives.iter().all(|(_, life)| life.number == 1 || life.since.elapsed() > patience))
     }
 
     /// Runs commands, each on its key, and gives the answers in their order; one pipeline a master, all at once.

@@ -34,6 +34,8 @@ struct Fields<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     presence: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
+    occupancy: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     name: Option<&'a RawValue>,
@@ -128,6 +130,7 @@ impl Fields<'_> {
             channel: self.channel()?,
             start: self.start()?,
             presence: optional(self.presence, "presence")?.unwrap_or(false),
+            occupancy: optional(self.occupancy, "occupancy")?.unwrap_or(false),
         }))
     }
 

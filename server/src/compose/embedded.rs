@@ -11,7 +11,7 @@ use std::{
 use fanfare_domain::{Clock, StoreError, bus::Bus, clock::SystemClock, history::MessageLog};
 use fanfare_infra::{
     data_dir::DataDir,
-    memory::{GovernorLimits, MemoryBus, MemoryPresence, MemoryQueue},
+    memory::{GovernorLimits, MemoryBus, MemoryOccupancy, MemoryPresence, MemoryQueue},
     sealing::{MasterKey, Sealer},
     sql::SqlStore,
 };
@@ -55,6 +55,7 @@ pub async fn compose(config: &Config, stopped: &watch::Receiver<bool>) -> Result
         intake: Arc::new(queue.clone()),
         limits: Arc::new(GovernorLimits::default()),
         presence: MemoryPresence::new(bus.clone(), clock.clone()),
+        occupancy: Arc::new(MemoryOccupancy::default()),
     };
     let Served { services, gateway, .. } = super::serve(config, plans, engines);
     let runs = Arc::new(AtomicBool::new(false));
@@ -66,6 +67,7 @@ pub async fn compose(config: &Config, stopped: &watch::Receiver<bool>) -> Result
     let tasks: Vec<Task> = vec![
         Box::pin(fanfare_worker::sweep(log.clone(), clock.clone(), stopped.clone())),
         Box::pin(beats::send(bus.clone(), stopped.clone())),
+        Box::pin(gateway.clone().count_occupancy(stopped.clone())),
     ];
     let delivery = Delivery::from_queue(queue.clone(), deliver(queue, log, bus, runs));
     Ok(Node {

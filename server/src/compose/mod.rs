@@ -14,6 +14,7 @@ use fanfare_domain::{
     history::MessageLog,
     keys::Keys,
     limits::AppLimits,
+    occupancy::{Census, Occupancy, PresentMembers},
     outbound::OutboundPolicy,
     plans::Plans,
     presence::Presence,
@@ -86,6 +87,7 @@ struct Engines {
     intake: Arc<dyn Intake>,
     limits: Arc<dyn AppLimits>,
     presence: Arc<dyn Presence>,
+    occupancy: Arc<dyn Occupancy>,
 }
 
 /// What is served, whole; a role takes its part of it.
@@ -96,7 +98,7 @@ struct Served {
 }
 
 fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
-    let Engines { store, log, gateway_log, bus, intake, limits, presence } = engines;
+    let Engines { store, log, gateway_log, bus, intake, limits, presence, occupancy } = engines;
     let plans = Arc::new(plans);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let accounts: Arc<dyn Accounts> = Arc::new(store.clone());
@@ -117,6 +119,7 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
     let key_sets = Arc::new(FetchedKeySets::new(outbound.clone(), clock.clone()));
     let authenticator = Authenticator::new(directory.clone(), key_sets, clock.clone());
     let publisher = Publisher { intake, bus: bus.clone(), limits: limits.clone(), clock: clock.clone() };
+    let census = Census { occupancy, members: Arc::new(PresentMembers(presence.clone())) };
     let gateway_ports = GatewayPorts {
         authenticator: authenticator.clone(),
         publisher: publisher.clone(),
@@ -124,6 +127,7 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
         bus: bus.clone(),
         limits: limits.clone(),
         presence: presence.clone(),
+        census: census.clone(),
         directory: directory.clone(),
         cursors,
         clock: clock.clone(),
@@ -140,6 +144,7 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
         bus,
         limits,
         presence,
+        census,
         publisher,
         authenticator,
         plans,

@@ -14,7 +14,7 @@ use fanfare_domain::{
 };
 use fanfare_infra::{
     rabbitmq::{Rabbit, RabbitConfig},
-    redis::{Fingerprints, Redis, RedisBus, RedisPresence, SharedLimits, WindowedLog},
+    redis::{Fingerprints, Redis, RedisBus, RedisPresence, SharedLimits, SharedOccupancy, WindowedLog},
     sql::SqlStore,
 };
 use fanfare_worker::{Health, OwnPorts};
@@ -71,6 +71,9 @@ pub async fn compose(
         let check = Check::Told(Box::new(move || health.report().map_err(Wrong::Owned)));
         dependencies.push(Dependency { name: "worker", optional: false, check });
     }
+    if let Some(served) = served.as_ref().filter(|_| role.has_gateway()) {
+        tasks.push(Box::pin(served.gateway.clone().count_occupancy(stopped.clone())));
+    }
     let (services, gateway) = served.map(|Served { services, gateway, .. }| (services, gateway)).unzip();
     Ok(Node {
         home: config.data_dir.clone(),
@@ -95,6 +98,7 @@ fn engines(opened: &Opened, log: &Arc<dyn MessageLog>, node: &WorkerId) -> Engin
         intake: opened.intake.clone(),
         limits: SharedLimits::new(opened.redis.clone(), node.as_str()),
         presence: RedisPresence::new(opened.redis.clone(), node.as_str()),
+        occupancy: SharedOccupancy::new(opened.redis.clone(), node.as_str()),
     }
 }
 

@@ -15,6 +15,7 @@ fn channel() -> impl Strategy<Value = &'static str> {
 fn request() -> impl Strategy<Value = String> {
     let op = prop_oneof![
         channel().prop_map(|c| format!(r#""op":"subscribe","channel":"{c}""#)),
+        channel().prop_map(|c| format!(r#""op":"subscribe","channel":"{c}","occupancy":true"#)),
         channel().prop_map(|c| format!(r#""op":"subscribe","channel":"{c}","since":{{"epoch":"e","serial":1}}"#)),
         channel().prop_map(|c| format!(r#""op":"unsubscribe","channel":"{c}""#)),
         channel().prop_map(|c| format!(r#""op":"publish","channel":"{c}","data":[1,null]"#)),
@@ -96,6 +97,7 @@ impl Checker {
                 self.closed = true;
             }
             Effect::Deliver { channel, .. } => assert!(self.delivering.insert(channel)),
+            Effect::WatchOccupancy(channel) => assert!(self.delivering.contains(&channel)),
             Effect::Stop(channel) => assert!(self.delivering.remove(&channel)),
             Effect::Hold | Effect::Resume => {}
             Effect::Withdraw(channel) => _ = self.entered.remove(&channel),

@@ -186,3 +186,16 @@ fn who_has_not_connected_is_drained_at_once() {
     assert_eq!(subject.said[0]["after_ms"], 0);
     assert_eq!(subject.closed_with(), Some(ErrorCode::Draining));
 }
+
+#[test]
+fn counts_are_watched_from_the_beginning_of_a_subscription_that_asked_for_them() {
+    let mut subject = Subject::connected(everything());
+    subject.text(r#"{"id":2,"op":"subscribe","channel":"a","occupancy":true}"#);
+    subject.text(r#"{"id":3,"op":"subscribe","channel":"b"}"#);
+    subject.text(r#"{"id":4,"op":"subscribe","channel":"c","occupancy":1}"#);
+    assert_eq!(subject.take_said()[0]["error"]["code"], "bad_request");
+    subject.locate_all();
+    let watched: Vec<_> = subject.wants.iter().map(|effect| format!("{effect:?}")).collect();
+    assert!(watched[0].starts_with("Deliver") && watched[1].starts_with(r#"WatchOccupancy("a")"#), "{watched:?}");
+    assert!(watched[2].starts_with("Deliver") && watched.len() == 3, "{watched:?}");
+}

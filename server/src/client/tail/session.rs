@@ -233,6 +233,8 @@ impl<'a> Session<'a> {
                 self.come_back = Some(Instant::now() + Duration::from_millis(after_ms));
             }
             Event::Error { error } => self.error = Some(error),
+            // It is never asked for.
+            Event::Occupancy { .. } => {}
         }
         Ok(Step::Go)
     }

@@ -1,0 +1,97 @@
+//! Who of a thread watches the counts of channels, and telling them, each at most once a second.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use fanfare_domain::{metrics::Metric, occupancy::Counts};
+use fanfare_protocol::{
+    events::{Event, event_text},
+    websocket::text_frame,
+};
+
+use super::{
+    ChannelKey, Hub,
+    subscription::{Mode, Subscription},
+};
+use crate::occupancy::Counted;
+
+/// Nobody is told of a channel twice within this.
+const APART: Duration = Duration::from_secs(1);
+
+/// The watchers of a thread, by channel.
+#[derive(Default)]
+pub(super) struct Watchers(RefCell<HashMap<ChannelKey, Vec<Watcher>>>);
+
+struct Watcher {
+    subscription: Rc<Subscription>,
+    /// What it was last told, and when.
+    told: Option<(Counts, Instant)>,
+}
+
+impl Watcher {
+    /// Whether it is to be told now. One whose client reads slowly is told later, and then only the newest.
+    fn wants(&self, counts: Counts, now: Instant) -> bool {
+        let is_news = self.told.is_none_or(|(told, at)| told != counts && now.duration_since(at) >= APART);
+        let is_delivered = matches!(self.subscription.mode(), Mode::Live | Mode::CatchingUp);
+        let outbox = self.subscription.outbox();
+        is_news && is_delivered && outbox.is_open() && !outbox.is_half_full()
+    }
+}
+
+impl Hub {
+    /// Tells a subscription the counts of its channel, soon and whenever they change, until it ends.
+    pub(crate) fn watch_occupancy(&self, subscription: &Rc<Subscription>) {
+        let key = &subscription.channel().key;
+        let watcher = Watcher { subscription: Rc::clone(subscription), told: None };
+        self.watchers.0.borrow_mut().entry(key.clone()).or_default().push(watcher);
+        self.gateway().watching().watch(key);
+    }
+
+    /// A subscription has ended, which may have watched.
+    pub(super) fn unwatch_occupancy(&self, subscription: &Rc<Subscription>) {
+        let key = &subscription.channel().key;
+        let mut channels = self.watchers.0.borrow_mut();
+        let Some(watchers) = channels.get_mut(key) else { return };
+        let Some(at) = watchers.iter().position(|other| Rc::ptr_eq(&other.subscription, subscription)) else { return };
+        watchers.swap_remove(at);
+        if watchers.is_empty() {
+            channels.remove(key);
+        }
+        self.gateway().watching().unwatch(key);
+    }
+
+    fn tell_occupancy(&self, now: Instant) {
+        let mut told = 0;
+        for (key, watchers) in self.watchers.0.borrow_mut().iter_mut() {
+            let Some(counted) = self.gateway().watching().last(key) else { continue };
+            let mut frame = None;
+            for watcher in watchers.iter_mut().filter(|watcher| watcher.wants(counted.counts, now)) {
+                let frame = frame.get_or_insert_with(|| frame_of(key, counted));
+                if watcher.subscription.outbox().push(frame.clone()).is_ok() {
+                    watcher.told = Some((counted.counts, now));
+                    told += 1;
+                }
+            }
+        }
+        Metric::OccupancyEvents.add(told);
+    }
+}
+
+fn frame_of((_, channel): &ChannelKey, Counted { counts, time }: Counted) -> Bytes {
+    let Counts { subscribers, members } = counts;
+    let event = Event::Occupancy { channel: channel.clone(), subscribers, members, time: time.0 };
+    text_frame(event_text(&event).as_bytes())
+}
+
+/// Tells the thread's watchers what was counted, until the process ends.
+pub(super) async fn tell(hub: Rc<Hub>) {
+    let mut counted = hub.gateway().watching().subscribe();
+    while counted.changed().await.is_ok() {
+        hub.tell_occupancy(Instant::now());
+    }
+}
