@@ -20,6 +20,7 @@ mod isolation;
 mod journey;
 mod limits;
 mod logs;
+mod occupancy;
 mod openapi;
 mod operations;
 mod order;

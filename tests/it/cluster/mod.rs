@@ -16,6 +16,7 @@ mod caches;
 mod drains;
 mod gateways;
 mod limits;
+mod occupancy;
 mod postgres;
 mod presence;
 mod rabbitmq;

@@ -11,6 +11,7 @@ mod keys;
 mod limits;
 mod messages;
 mod migrations;
+mod occupancy;
 mod partitions;
 mod postgres;
 mod presence;
