@@ -150,11 +150,11 @@ async fn only_keys_with_the_right_see_channels_and_only_those_of_their_app() {
     tenant.data(Method::GET, "/v1/channels/%23x", Value::Null).await.expect_problem(422, "bad_channel");
 }
 
-/// The next occupancy event and when it came; nothing else may come.
-async fn counted(socket: &mut Socket) -> (u64, Instant) {
+/// The subscribers of the next event, which must be of occupancy.
+async fn counted(socket: &mut Socket) -> u64 {
     let event = socket.event_of("occupancy").await;
     assert!(event["time"].is_u64() && event["members"] == 0, "{event}");
-    (event["subscribers"].as_u64().expect("a count"), Instant::now())
+    event["subscribers"].as_u64().expect("a count")
 }
 
 #[tokio::test]
@@ -164,8 +164,8 @@ async fn who_asks_is_told_the_counts_at_most_once_a_second_and_at_last_exactly()
     plain.subscribe("chat").await;
     let asked = Instant::now();
     watch(&mut watcher, "chat").await;
-    let (mut last, mut at) = counted(&mut watcher).await;
-    assert!(at.duration_since(asked) < Duration::from_secs(3), "{:?}", at.duration_since(asked));
+    let mut last = counted(&mut watcher).await;
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
     let mut crowd = Vec::new();
     let mut events = 0;
     for n in 0..40 {
@@ -175,12 +175,12 @@ async fn who_asks_is_told_the_counts_at_most_once_a_second_and_at_last_exactly()
     }
     let mut expect = async |count: u64| {
         while last != count {
-            let (next, now) = counted(&mut watcher).await;
-            // What was on its way a moment longer comes a moment sooner after that.
-            assert!(now.duration_since(at) > Duration::from_millis(800), "{:?}", now.duration_since(at));
+            let next = counted(&mut watcher).await;
             assert_ne!(next, last, "only changes are told");
-            (last, at) = (next, now);
+            last = next;
+            // However late some of them come.
             events += 1;
+            assert!(asked.elapsed() > Duration::from_secs(events), "{events} after {:?}", asked.elapsed());
         }
     };
     expect(42).await;
