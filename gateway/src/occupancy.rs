@@ -159,19 +159,20 @@ mod tests {
     #[test]
     fn a_channel_is_counted_for_as_long_as_somebody_watches() {
         let watching = Watching::default();
-        let place = (AppId::generate(), ChannelName::parse("room").unwrap());
-        watching.watch(&place);
-        watching.watch(&place);
-        assert_eq!(watching.places(false), [place.clone()]);
-        watching.take(&[place.clone()], vec![Counts { subscribers: 2, members: 0 }], Timestamp(5));
+        let places = [(AppId::generate(), ChannelName::parse("room").unwrap())];
+        let place = &places[0];
+        watching.watch(place);
+        watching.watch(place);
+        assert_eq!(watching.places(false), places);
+        watching.take(&places, vec![Counts { subscribers: 2, members: 0 }], Timestamp(5));
         assert!(watching.places(false).is_empty());
-        watching.unwatch(&place);
-        assert_eq!(watching.places(true), [place.clone()]);
-        watching.take(&[place.clone()], vec![Counts { subscribers: 2, members: 0 }], Timestamp(9));
-        assert_eq!(watching.last(&place).map(|last| last.time), Some(Timestamp(5)), "nothing has changed since");
-        watching.unwatch(&place);
-        assert!(watching.places(true).is_empty() && watching.last(&place).is_none());
-        watching.take(&[place.clone()], vec![Counts::default()], Timestamp(9));
-        assert!(watching.last(&place).is_none());
+        watching.unwatch(place);
+        assert_eq!(watching.places(true), places);
+        watching.take(&places, vec![Counts { subscribers: 2, members: 0 }], Timestamp(9));
+        assert_eq!(watching.last(place).map(|last| last.time), Some(Timestamp(5)), "nothing has changed since");
+        watching.unwatch(place);
+        assert!(watching.places(true).is_empty() && watching.last(place).is_none());
+        watching.take(&places, vec![Counts::default()], Timestamp(9));
+        assert!(watching.last(place).is_none());
     }
 }
