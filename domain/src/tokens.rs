@@ -97,7 +97,7 @@ pub(crate) fn signed_by(token: &str) -> Result<SignedBy, TokenError> {
 }
 
 /// The API key that a token says it was signed by; nothing is verified yet.
-pub(crate) fn signing_key(token: &str) -> Option<KeyId> {
+pub fn signing_key(token: &str) -> Option<KeyId> {
     match signed_by(token) {
         Ok(SignedBy::Key(key)) => Some(key),
         _ => None,

@@ -85,11 +85,20 @@ fn a_connection_enters_as_many_channels_as_its_plan_allows() {
     assert!(enter(&mut subject, 8, "c8").is_some());
 }
 
+/// A fresh token without the right to presence comes.
+fn narrow(subject: &mut Subject) {
+    subject.text(r#"{"id":50,"op":"token","token":"t"}"#);
+    let at = subject.wants.iter().position(|effect| matches!(effect, Effect::Refresh { .. }));
+    let Effect::Refresh { turn, .. } = subject.wants.remove(at.expect("the token is looked at")) else {
+        unreachable!()
+    };
+    subject.apply(Command::Refreshed { id: 50, turn, outcome: Ok(grant(r#"{"a":["subscribe"]}"#, 60)) });
+}
+
 #[test]
 fn a_narrower_token_and_a_changed_rule_end_memberships() {
     let mut subject = entered(everything());
-    subject.text(r#"{"id":50,"op":"token","token":"t"}"#);
-    subject.apply(Command::Refreshed { id: 50, outcome: Ok(grant(r#"{"a":["subscribe"]}"#, 60)) });
+    narrow(&mut subject);
     assert_eq!(withdrawn(&subject), 1);
     let mut subject = entered(everything());
     subject.apply(Command::AppChanged(Ok(profile(&[("_default", Rule { presence: false, ..Rule::default() })]))));
@@ -100,8 +109,7 @@ fn a_narrower_token_and_a_changed_rule_end_memberships() {
 fn a_right_that_goes_while_a_connection_enters_takes_it_out_again() {
     let mut subject = Subject::connected(everything());
     enter(&mut subject, 2, "a").unwrap();
-    subject.text(r#"{"id":50,"op":"token","token":"t"}"#);
-    subject.apply(Command::Refreshed { id: 50, outcome: Ok(grant(r#"{"a":["subscribe"]}"#, 60)) });
+    narrow(&mut subject);
     subject.take_said();
     done(&mut subject, 2, "a", PresenceDone::Entered);
     assert_eq!(subject.take_said()[0]["error"]["code"], "forbidden");
@@ -117,7 +125,7 @@ fn whoever_is_turned_away_leaves_and_whoever_is_to_come_back_does_not() {
         assert_eq!(withdrawn(&subject), expected, "{code:?}");
     }
     let mut subject = entered(everything());
-    subject.apply(Command::Drain);
+    subject.apply(Command::Drain { after: Duration::ZERO });
     assert_eq!(withdrawn(&subject), 0);
 }
 
