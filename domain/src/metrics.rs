@@ -84,7 +84,7 @@ metrics! {
     OutboxBytes Gauge "fanfare_outbox_bytes" None, "Bytes that wait in the outboxes of all connections.";
     TlsHandshakeFailures Counter "fanfare_tls_handshake_failures_total" Some("reason"), "Connections that did not get through the TLS handshake, by reason: `busy`, `failed`, `plain_http`, `timeout`.";
     TlsCertificateReloads Counter "fanfare_tls_certificate_reloads_total" Some("outcome"), "Changed certificate files, by outcome: `used`, `refused`.";
-    TlsCertificateExpiry Gauge "fanfare_tls_certificate_expiry_seconds" None, "When the certificate in use ends, in seconds since 1970; absent without TLS.";
+    TlsCertificateExpiry Gauge "fanfare_tls_certificate_expiry_seconds" None, "When the certificate in use ends, in seconds since 1970; 0 without TLS.";
     KeySetFetches Counter "fanfare_key_set_fetches_total" Some("outcome"), "Fetches of a signer's JWKS, by outcome: `fetched`, `failed`.";
     SpansExported Counter "fanfare_spans_exported_total" None, "Spans that the OTLP endpoint took.";
     SpansDropped Counter "fanfare_spans_dropped_total" Some("reason"), "Spans that were not exported, by reason: `export_failed`, `queue_full`.";

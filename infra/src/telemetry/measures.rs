@@ -73,6 +73,10 @@ fn label_values(metric: Metric) -> Vec<&'static str> {
         Metric::SpansDropped => vec!["export_failed", "queue_full"],
         Metric::HistoryReads => vec!["history", "resume"],
         Metric::WindowReads => vec!["log", "window"],
+        Metric::ConnectionsOpened => vec!["poll", "sse", "websocket"],
+        Metric::TlsHandshakeFailures => vec!["busy", "failed", "plain_http", "timeout"],
+        Metric::TlsCertificateReloads => vec!["refused", "used"],
+        Metric::KeySetFetches => vec!["failed", "fetched"],
         Metric::HttpRequests => vec!["2xx", "3xx", "4xx", "5xx"],
         _ => Vec::new(),
     }
