@@ -142,8 +142,9 @@ async fn without_clients_and_on_sigint_and_on_a_second_signal_a_server_ends_at_o
         let ((), closed) = tokio::join!(ended, closed);
         for (events, end) in closed {
             assert_eq!(end, Received::Close(4200, "draining".into()));
-            let last = events.iter().filter(|event| event["op"] == "reconnect").map(|event| &event["after_ms"]).last();
-            assert!(last.is_none_or(|after| *after == Value::from(0)), "{events:?}");
+            let last =
+                events.iter().filter(|event| event["op"] == "reconnect").map(|event| &event["after_ms"]).next_back();
+            assert!(last.is_none_or(|after| *after == 0), "{events:?}");
         }
     }
 }

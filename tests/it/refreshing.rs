@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{
+    server::{Options, Server},
     sockets::{Received, Socket},
     tenants::{Tenant, start},
     tokens::every_right,
@@ -120,7 +121,7 @@ async fn meet(tenant: &Tenant, how: Meets, at: usize) {
             publish_many(tenant, &channel, 5, 8).await;
             let mut events = Vec::new();
             let code = loop {
-                match socket.receive().await {
+                match socket.next().await {
                     Received::Json(event) => events.push(event),
                     Received::Close(code, _) => break code,
                     Received::Lost => panic!("the socket is closed with a code"),
@@ -152,7 +153,9 @@ async fn meet(tenant: &Tenant, how: Meets, at: usize) {
 
 #[tokio::test]
 async fn however_a_token_meets_its_end_no_message_is_missed_or_doubled() {
-    let (_server, tenant) = start().await;
+    // Pings are life to see while a connection waits for its end, which is 30 s after that of its token.
+    let server = Server::start(Options::default().env("FANFARE_GATEWAY_CONNECTION_PING_INTERVAL", "8s")).await;
+    let tenant = Tenant::sign_up(&server).await;
     let table = [
         Meets::InTime,
         Meets::InGrace,
@@ -195,7 +198,7 @@ async fn a_fresh_token_while_catching_up_costs_nothing_and_a_narrower_one_ends_j
         let (mut ended, mut answered) = (false, false);
         while seen[0].last < BACKLOG as u64 || (!loses && seen[1].last < BACKLOG as u64) || !answered || ended != loses
         {
-            let Received::Json(event) = socket.receive().await else { panic!("the connection stays") };
+            let Received::Json(event) = socket.next().await else { panic!("the connection stays") };
             if event["id"] == asked {
                 assert!(event.get("ok").is_some(), "{event}");
                 answered = true;
@@ -236,7 +239,7 @@ async fn a_token_that_ends_while_its_connection_catches_up_holds_the_rest_until_
     asleep_for(Duration::from_secs(2)).await;
     let probe = socket.send(json!({"op": "history", "channel": "room", "limit": 1})).await;
     loop {
-        let Received::Json(event) = socket.receive().await else { panic!("the connection stays") };
+        let Received::Json(event) = socket.next().await else { panic!("the connection stays") };
         if event["id"] == probe {
             break assert_eq!(event["error"]["code"], "token_expired", "{event}");
         }

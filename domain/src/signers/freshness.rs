@@ -80,10 +80,13 @@ mod tests {
         freshness
     }
 
+    /// What the row is about, which fetches succeeded when, whether the set has the key, the time in seconds, and what is to be done.
+    type Row = (&'static str, &'static [(bool, u64)], bool, u64, Step);
+
     #[test]
     fn a_set_is_fetched_when_it_must_be_and_no_sooner() {
         let wait = |seconds| Step::Wait(Duration::from_secs(seconds));
-        let table: [(&str, &[(bool, u64)], bool, u64, Step); 16] = [
+        let table: [Row; 16] = [
             ("never fetched", &[], false, 0, Step::Fetch),
             ("a known key", &[(true, 0)], true, 1, Step::Use),
             ("a new key right after the first fetch", &[(true, 0)], false, 1, Step::Fetch),

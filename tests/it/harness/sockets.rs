@@ -256,6 +256,14 @@ impl Socket {
         }
     }
 
+    /// What is unread, or else comes next.
+    pub async fn next(&mut self) -> Received {
+        match self.unread.pop_front() {
+            Some(unread) => Received::Json(unread),
+            None => self.receive().await,
+        }
+    }
+
     /// What comes next. Protocol pings are answered, WebSocket ones are not shown.
     pub async fn receive(&mut self) -> Received {
         let received = tokio::time::timeout(PATIENCE, self.receive_now()).await;

@@ -9,9 +9,11 @@ use super::*;
 use crate::{
     apps::App,
     capabilities::Capability,
+    directory::AppProfile,
     grants::{ClientIdentity, Identity, Voucher},
     ids::{AppId, KeyId, MessageId, TenantId},
     plans::Limits,
+    publishing::Receipt,
     rules::Rule,
 };
 
