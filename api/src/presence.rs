@@ -6,7 +6,6 @@ use actix_web::{
 };
 use fanfare_domain::{
     Refusal,
-    capabilities::Right,
     presence::{Member, PAGE_MEMBERS, Place, cursors},
 };
 use fanfare_protocol::{ClientName, ErrorCode};
@@ -100,7 +99,7 @@ pub(crate) async fn list_members(
     if !caller.grant.profile.rule(&channel).presence {
         return Err(Refusal::new(ErrorCode::Forbidden, format!("the rule of `{channel}` has presence off")).into());
     }
-    caller.grant.require(Right::Presence, &channel)?;
+    caller.grant.require_presence(&channel)?;
     let place = Place { app: caller.grant.profile.app.id.clone(), channel };
     let page = services.ports.presence.page(&place, after.as_ref(), limit).await.map_err(Refusal::from)?;
     let items = page.items.into_iter().map(MemberView::from).collect();

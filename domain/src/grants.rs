@@ -129,6 +129,14 @@ impl Grant {
         }
     }
 
+    /// Refuses presence to who has no right to it, and where the channel's rule has it off.
+    pub fn require_presence(&self, channel: &ChannelName) -> Result<(), Refusal> {
+        if !self.profile.rule(channel).presence {
+            return Err(Refusal::new(ErrorCode::Forbidden, format!("the rule of `{channel}` has presence off")));
+        }
+        self.require(Right::Presence, channel)
+    }
+
     /// The client that speaks, if it has a name.
     pub fn client(&self) -> Option<&ClientName> {
         match &self.identity {

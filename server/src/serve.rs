@@ -34,6 +34,8 @@ use crate::{
 const END: Duration = Duration::from_millis(4_500);
 /// How long of that time sockets may take that were sent away already.
 const LAST_SOCKETS: Duration = Duration::from_secs(3);
+/// How long of that time it may take to tell the other nodes that this one ends; who is not told finds out by leases.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long the last spans may take of that time, and where nothing of it is left.
 const SPANS: Duration = Duration::from_secs(2);
 const LAST_SPANS: Duration = Duration::from_millis(100);
@@ -246,8 +248,8 @@ async fn shut_down(running: Running) {
         if timeout(LAST_SOCKETS, gateway.drained()).await.is_err() {
             warn!(sockets = gateway.sockets(), "Sockets were still open at the end of the drain");
         }
-        gateway.retire().await;
-        gateway.withdraw().await;
+        // A Redis that does not answer must not keep the queue from being handed over.
+        let _ = timeout(LAST_WORDS, async { tokio::join!(gateway.retire(), gateway.withdraw()) }).await;
     }
     if let Some(public) = running.public {
         public.handle.stop(true).await;

@@ -21,7 +21,8 @@ async fn its_answers_are_those_of_a_socket() {
     tenant.rule("quiet", json!({"client_publish": false})).await;
     tenant.rule("open", json!({"public": true})).await;
     tenant.rule("brief", json!({"history": null})).await;
-    let cap = json!({"chat:*": ["subscribe", "publish"], "chat:1": ["history"], "quiet:*": ["subscribe", "publish"], "brief:*": ["history"]});
+    tenant.rule("alone", json!({"presence": false})).await;
+    let cap = json!({"chat:*": ["subscribe", "publish"], "chat:1": ["history"], "quiet:*": ["subscribe", "publish"], "brief:*": ["history"], "alone:*": ["presence"], "chat:2": ["presence"]});
     let token = tenant.token("ann", cap).await;
     let mut socket = Socket::connect(&tenant.url, &token).await;
     for (channel, op, expected) in [
@@ -66,11 +67,23 @@ async fn its_answers_are_those_of_a_socket() {
             "history",
             json!({"allowed": false, "decided_by": "rule", "rule": {"namespace": "brief"}, "error": "history_off"}),
         ),
+        (
+            "chat:2",
+            "presence",
+            json!({"allowed": true, "decided_by": "token", "pattern": "chat:2", "rule": {"namespace": null}}),
+        ),
+        (
+            "alone:1",
+            "presence",
+            json!({"allowed": false, "decided_by": "rule", "rule": {"namespace": "alone"}, "error": "forbidden"}),
+        ),
     ] {
         let mut answer = ask(&tenant, &token, channel, op).await;
         let mut request = json!({"op": op, "channel": channel});
-        if op == "publish" {
-            request["data"] = json!(1);
+        match op {
+            "publish" => request["data"] = json!(1),
+            "presence" => request["action"] = json!("list"),
+            _ => {}
         }
         let said = socket.answer(request).await;
         assert_eq!(answer["allowed"], said.get("ok").is_some(), "{op} {channel}: {answer} {said}");

@@ -53,6 +53,7 @@ refusals!(StreamRefusals: STREAM, ANY);
         ("cursor" = Option<String>, Query, description = "Where to go on. Bound to the app and the channels, not to a token; the same for streams and polls, and for every node."),
         ("Last-Event-ID" = Option<String>, Header, description = "The same; it goes before `cursor`."),
         ("presence" = Option<bool>, Query, description = "Whether presence events are wanted too."),
+        ("occupancy" = Option<bool>, Query, description = "Whether occupancy events are wanted too."),
         ("token" = Option<String>, Query, description = "A client token, where no header can be set."),
         ("key" = Option<String>, Query, description = "A key's id, in place of a token: public channels only."),
         ("app" = Option<String>, Query, description = "The app, which the credential must be of.")
@@ -80,6 +81,7 @@ pub(crate) fn stream_events() {}
         ("cursor" = Option<String>, Query, description = "The `cursor` of the answer before, or the `id` of a stream's event."),
         ("wait_ms" = Option<u32>, Query, description = "How long to wait: 0 to 60,000, 25,000 where it is absent."),
         ("presence" = Option<bool>, Query, description = "Whether presence events are wanted too."),
+        ("occupancy" = Option<bool>, Query, description = "Whether occupancy events are wanted too."),
         ("token" = Option<String>, Query, description = "A client token, where no header can be set."),
         ("key" = Option<String>, Query, description = "A key's id, in place of a token: public channels only."),
         ("app" = Option<String>, Query, description = "The app, which the credential must be of.")

@@ -15,7 +15,7 @@ use super::{Connection, Effect, Effects, Open, Phase};
 use crate::{
     Refusal,
     capabilities::Right,
-    grants::{Grant, Identity},
+    grants::Identity,
     ids::ConnectionId,
     presence::{DATA_BYTES, Entry, MemberPage, cursors},
 };
@@ -78,7 +78,7 @@ impl Open {
                 PresenceWish::Leave(data)
             }
             ask => {
-                require_presence(&self.grant, &channel)?;
+                self.grant.require_presence(&channel)?;
                 match ask {
                     PresenceAsk::Enter { data } => {
                         let entry = self.entry(connection, data)?;
@@ -179,14 +179,6 @@ impl Connection {
         };
         effects.push(Effect::Send(answer));
     }
-}
-
-/// Refuses who may not enter, list or watch.
-pub(super) fn require_presence(grant: &Grant, channel: &ChannelName) -> Result<(), Refusal> {
-    if !grant.profile.rule(channel).presence {
-        return Err(Refusal::new(ErrorCode::Forbidden, format!("the rule of `{channel}` has presence off")));
-    }
-    grant.require(Right::Presence, channel)
 }
 
 fn missing(channel: &ChannelName) -> Refusal {

@@ -8,7 +8,7 @@ use fanfare_protocol::{
     requests::{Start, Subscribe},
 };
 
-use super::{Connection, Effect, Effects, Located, Open, Phase, presence::require_presence};
+use super::{Connection, Effect, Effects, Located, Open, Phase};
 use crate::{Refusal, capabilities::Right, directory::AppProfile, grants::Grant};
 
 /// A connection's subscriptions by channel.
@@ -58,7 +58,7 @@ impl Open {
         }
         self.grant.require(Right::Subscribe, &channel)?;
         if presence {
-            require_presence(&self.grant, &channel)?;
+            self.grant.require_presence(&channel)?;
         }
         let rewinds = matches!(start, Start::RewindMessages(_) | Start::RewindSeconds(_));
         if rewinds {
@@ -135,7 +135,7 @@ impl Connection {
                 open.grant.require(Right::History, &channel)?;
             }
             if presence {
-                require_presence(&open.grant, &channel)?;
+                open.grant.require_presence(&channel)?;
             }
             Ok(located)
         });

@@ -45,6 +45,7 @@ impl Grant {
     pub fn decide(&self, right: Right, channel: &ChannelName) -> Decision {
         let outcome = match right {
             Right::History => self.require_history(channel),
+            Right::Presence => self.require_presence(channel),
             _ => self.require(right, channel),
         };
         let pattern = self.capability.giving(right, channel).map(str::to_owned);

@@ -30,6 +30,7 @@ pub(crate) struct Asked {
     pub(crate) app: Option<String>,
     pub(crate) cursor: Option<String>,
     pub(crate) presence: bool,
+    pub(crate) occupancy: bool,
     /// How long a poll waits.
     pub(crate) wait: Duration,
     /// The web page that asks.
@@ -66,7 +67,8 @@ impl Asked {
                     asked.channels.push(named.map_err(bad)?);
                 }
                 "cursor" => asked.cursor = Some(value).filter(|cursor| !cursor.is_empty()),
-                "presence" => asked.presence = flag(&value)?,
+                "presence" => asked.presence = flag("/presence", &value)?,
+                "occupancy" => asked.occupancy = flag("/occupancy", &value)?,
                 "wait_ms" => asked.wait = wait(&value)?,
                 _ => {}
             }
@@ -121,11 +123,11 @@ pub(crate) fn bearer(request: &HttpRequest) -> Option<String> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
-fn flag(value: &str) -> Result<bool, Refusal> {
+fn flag(pointer: &'static str, value: &str) -> Result<bool, Refusal> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err(wrong("/presence", "`presence` is `true` or `false`")),
+        _ => Err(wrong(pointer, format!("`{}` is `true` or `false`", &pointer[1..]))),
     }
 }
 
@@ -194,5 +196,7 @@ mod tests {
         }
         assert!(read("channel=a&presence=true", &[]).unwrap().presence);
         assert_eq!(pointer("channel=a&presence=1"), Some("/presence"));
+        assert!(read("channel=a&occupancy=true", &[]).unwrap().occupancy);
+        assert_eq!(pointer("channel=a&occupancy="), Some("/occupancy"));
     }
 }

@@ -126,7 +126,7 @@ impl Opening {
     async fn subscribe(&mut self, asked: &Asked, since: Option<&[Position]>) -> Result<Vec<Subscribed>, Refusal> {
         for (at, channel) in asked.channels.iter().enumerate() {
             let since = since.map(|since| &since[at]);
-            self.say(subscribe_text(SUBSCRIBE + at as u32, channel, since, asked.presence)).await;
+            self.say(subscribe_text(SUBSCRIBE + at as u32, channel, since, asked)).await;
         }
         let mut started: Vec<Option<Subscribed>> = vec![None; asked.channels.len()];
         while let Some(missing) = started.iter().position(Option::is_none) {
@@ -136,7 +136,7 @@ impl Opening {
             let channel = asked.channels.get(at).unwrap_or(&asked.channels[missing]);
             match &answer.error {
                 Some(error) if !is_again && since.is_some() && error.code == ErrorCode::HistoryOff.name() => {
-                    self.say(subscribe_text(AGAIN + at as u32, channel, None, asked.presence)).await;
+                    self.say(subscribe_text(AGAIN + at as u32, channel, None, asked)).await;
                 }
                 _ => {
                     let one: Subscribed = read(answer).map_err(|refusal| naming(refusal, channel))?;
@@ -149,13 +149,15 @@ impl Opening {
     }
 }
 
-fn subscribe_text(id: u32, channel: &ChannelName, since: Option<&Position>, presence: bool) -> String {
+fn subscribe_text(id: u32, channel: &ChannelName, since: Option<&Position>, asked: &Asked) -> String {
     let mut subscribe = json!({"id": id, "op": "subscribe", "channel": channel});
     if let Some(since) = since {
         subscribe["since"] = json!(since);
     }
-    if presence {
-        subscribe["presence"] = json!(true);
+    for (name, wanted) in [("presence", asked.presence), ("occupancy", asked.occupancy)] {
+        if wanted {
+            subscribe[name] = json!(true);
+        }
     }
     subscribe.to_string()
 }
