@@ -1,5 +1,7 @@
 //! What may open a connection, and what ends one: handshake bearers, key ids, rotation, revocation, disabled apps, rules.
 
+use std::time::{Duration, Instant};
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -7,6 +9,7 @@ use crate::harness::{
     sockets::{Received, Socket},
     tenants::{Answer, Tenant, start},
     tokens::every_right,
+    waiting::until,
 };
 
 /// Connects with a token, or gives the code that it is refused with.
@@ -110,31 +113,38 @@ async fn a_rule_that_is_no_longer_public_ends_public_subscriptions() {
 #[tokio::test]
 async fn a_rotated_secret_works_until_its_grace_ends() {
     let (_server, tenant) = start().await;
+    let rotate = async |grace: Value| {
+        let path = format!("/v1/apps/{}/keys/{}/rotate", tenant.app, tenant.key);
+        let rotated = tenant.control(Method::POST, &path, grace).await.expect(StatusCode::OK);
+        assert_eq!(rotated["id"], tenant.key);
+        let mut with_new = tenant.clone();
+        with_new.secret = rotated["secret"].as_str().expect("a secret").to_owned();
+        with_new
+    };
     let old_token = tenant.short_token("ann", every_right(), 600.0);
-    let path = format!("/v1/apps/{}/keys/{}/rotate", tenant.app, tenant.key);
-    let rotated = tenant.control(Method::POST, &path, json!({"grace_s": 3})).await.expect(StatusCode::OK);
-    assert_eq!(rotated["id"], tenant.key);
-    let mut new = tenant.clone();
-    new.secret = rotated["secret"].as_str().expect("a secret").to_owned();
+    let new = rotate(json!({"grace_s": 600})).await;
     assert_ne!(new.secret, tenant.secret);
     connect(&tenant, &old_token).await.expect("the old secret's tokens work");
     tenant.publish("room", json!("by the old secret")).await;
     new.publish("room", json!("by the new secret")).await;
-    connect(&new, &new.short_token("ann", every_right(), 600.0)).await.expect("the new secret's tokens work");
-    let refusal = loop {
-        match connect(&tenant, &old_token).await {
-            Ok(socket) => socket.drop_connection(),
-            Err(code) => break code,
+    let token = new.short_token("ann", every_right(), 600.0);
+    connect(&new, &token).await.expect("the new secret's tokens work");
+    let asked = Instant::now();
+    let newer = rotate(json!({"grace_s": 2})).await;
+    let refusal = until("the grace ends", async || match connect(&tenant, &token).await {
+        Ok(socket) => {
+            socket.drop_connection();
+            None
         }
-    };
-    assert_eq!(refusal, "bad_token");
-    tenant.data(Method::GET, "/v1/channels/room/messages", Value::Null).await.expect_problem(401, "bad_key");
-    assert_eq!(new.history("room").await.len(), 2);
-    // Without grace the old secret stops at once.
-    let rotated = tenant.control(Method::POST, &path, Value::Null).await.expect(StatusCode::OK);
+        Err(code) => Some(code),
+    });
+    assert_eq!(refusal.await, "bad_token");
+    assert!(asked.elapsed() >= Duration::from_secs(2), "it ended {:?} after it was asked for", asked.elapsed());
     new.data(Method::GET, "/v1/channels/room/messages", Value::Null).await.expect_problem(401, "bad_key");
-    let mut newest = tenant.clone();
-    newest.secret = rotated["secret"].as_str().expect("a secret").to_owned();
+    assert_eq!(newer.history("room").await.len(), 2);
+    // Without grace the old secret stops at once.
+    let newest = rotate(Value::Null).await;
+    newer.data(Method::GET, "/v1/channels/room/messages", Value::Null).await.expect_problem(401, "bad_key");
     newest.publish("room", json!("by the newest")).await;
 }
 

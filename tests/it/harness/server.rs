@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{RecvTimeoutError, Sender},
     thread::JoinHandle,
     time::Duration,
 };
@@ -19,6 +20,8 @@ use super::{
 
 /// How long a server may take to say that it listens.
 const START: Duration = Duration::from_secs(60);
+/// How long a server may live: longer than any test needs, so that one which waits for what never comes fails with its server.
+const LIFE: Duration = Duration::from_secs(600);
 /// How long a server may take to end after SIGTERM, before the test is failed.
 const STOP: Duration = Duration::from_secs(20);
 
@@ -253,7 +256,9 @@ impl Server {
             .stderr(stderr)
             .spawn()
             .expect("the binary can be started");
-        let (copying, lines) = tee(child.stdout.take().expect("standard output is piped"), append(&self.stdout_path()));
+        let alive = bound_life(child.id());
+        let output = child.stdout.take().expect("standard output is piped");
+        let (copying, lines) = tee(output, append(&self.stdout_path()), alive);
         (self.child, self.copying) = (Some(child), Some(copying));
         match tokio::time::timeout(START, ready(lines)).await {
             Ok(Some((url, ops_url))) => (self.url, self.ops_url) = (url, ops_url),
@@ -319,6 +324,7 @@ async fn wait(mut child: Child, copying: Option<JoinHandle<()>>) -> ExitStatus {
 fn tee(
     output: impl std::io::Read + Send + 'static,
     mut copy: File,
+    alive: Sender<()>,
 ) -> (JoinHandle<()>, mpsc::UnboundedReceiver<String>) {
     let (send, lines) = mpsc::unbounded_channel();
     let copying = std::thread::spawn(move || {
@@ -327,8 +333,23 @@ fn tee(
             // Nobody listens any more once the server is ready.
             let _ = send.send(line);
         }
+        drop(alive);
     });
     (copying, lines)
+}
+
+/// Kills a process that lives longer than any test needs; one that ended before has let go of what is given back.
+fn bound_life(pid: u32) -> Sender<()> {
+    let (alive, ended) = std::sync::mpsc::channel::<()>();
+    let minutes = std::env::var("CHAOS_MINUTES").ok().and_then(|minutes| minutes.parse().ok()).unwrap_or(0);
+    let life = LIFE + Duration::from_mins(minutes);
+    std::thread::spawn(move || {
+        if ended.recv_timeout(life) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("the server {pid} is killed: no test needs one for {life:?}");
+            signal(pid, "KILL");
+        }
+    });
+    alive
 }
 
 /// The two addresses that a server prints once it listens; `None` if it ends first.

@@ -175,7 +175,7 @@ impl Socket {
             return self.unread.remove(at).expect("it was found there");
         }
         loop {
-            match self.receive().await {
+            match self.receive_said().await {
                 Received::Json(value) if is_it(&value) => return value,
                 Received::Json(value) => self.unread.push_back(value),
                 end => panic!("the socket ended before the answer to {id}: {end:?}; unread: {:?}", self.unread),
@@ -213,7 +213,7 @@ impl Socket {
             return self.unread.remove(at).expect("it was found there");
         }
         loop {
-            match self.receive().await {
+            match self.receive_said().await {
                 Received::Json(value) if is_event(&value) => return value,
                 Received::Json(value) => self.unread.push_back(value),
                 end => panic!("the socket ended before an event: {end:?}"),
@@ -268,6 +268,19 @@ impl Socket {
     pub async fn receive(&mut self) -> Received {
         let received = tokio::time::timeout(PATIENCE, self.receive_now()).await;
         received.unwrap_or_else(|_| panic!("nothing came for {PATIENCE:?}; unread: {:?}", self.unread))
+    }
+
+    /// What comes next besides protocol pings, which are left unread: a connection that only lives does not renew the patience.
+    async fn receive_said(&mut self) -> Received {
+        let said = tokio::time::timeout(PATIENCE, async {
+            loop {
+                match self.receive_now().await {
+                    Received::Json(ping) if ping["op"] == "ping" => self.unread.push_back(ping),
+                    said => return said,
+                }
+            }
+        });
+        said.await.unwrap_or_else(|_| panic!("nothing but pings came for {PATIENCE:?}; unread: {:?}", self.unread))
     }
 
     /// The next text frame as it came, for what a JSON value cannot hold. Nothing may be unread, and pings are not answered.
