@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use clap::Args;
 use reqwest::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     sync::{Mutex, mpsc, watch},
     task::JoinHandle,
@@ -200,11 +201,12 @@ async fn flood(
     due: Arc<Mutex<tokio::time::Interval>>,
     stopped: watch::Receiver<bool>,
 ) -> Result<(u64, u64), Problem> {
-    let data = Value::String("x".repeat(100));
+    let items = vec![json!({"channel": CHANNEL, "data": "x".repeat(100)}); batch];
+    let body = Bytes::from(json!({"messages": items}).to_string());
     let (mut admitted, mut refused) = (0, 0);
     while !*stopped.borrow() {
         due.lock().await.tick().await;
-        match tenant.publish_batch(CHANNEL, &data, batch).await? {
+        match tenant.publish_batch(body.clone()).await? {
             StatusCode::TOO_MANY_REQUESTS => refused += batch as u64,
             status if status.is_success() => admitted += batch as u64,
             status => return Err(format!("the flood was answered {status}")),

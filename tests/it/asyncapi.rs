@@ -105,11 +105,12 @@ async fn converse(tenant: &Tenant) -> Recording {
 /// A token that is warned of, and one that runs out while messages go past retention.
 async fn outlive_tokens(tenant: &Tenant) -> Vec<Recording> {
     let mut warned = open(tenant).await;
-    warned.ask(json!({"op": "connect", "token": tenant.short_token("ann", every_right(), 62.0)})).await;
+    warned.ask(json!({"op": "connect", "token": tenant.short_token("ann", every_right(), 66.0)})).await;
     let mut expired = open(tenant).await;
-    expired.ask(json!({"op": "connect", "token": tenant.short_token("ann", every_right(), 3.0)})).await;
+    expired.ask(json!({"op": "connect", "token": tenant.full_token("ann").await})).await;
     tenant.rule("brief", json!({"history": {"retention_s": 60, "max_messages": 1}})).await;
     expired.subscribe("brief:1").await;
+    tenant.shorten(&mut expired, "ann").await;
     while expired.answer(json!({"op": "history", "channel": "brief:1"})).await.get("error").is_none() {}
     for number in 1..=3 {
         tenant.publish("brief:1", json!(number)).await;

@@ -169,11 +169,12 @@ async fn data_is_bounded() {
 #[tokio::test]
 async fn a_token_that_was_expired_for_a_while_is_told_what_was_missed() {
     let (_server, tenant) = start().await;
-    let mut watcher = Socket::connect(&tenant.url, &tenant.short_token("watcher", every_right(), 3.0)).await;
+    let mut watcher = tenant.join("watcher").await;
     watcher.ask(json!({"op": "subscribe", "channel": "chat:1", "presence": true})).await;
     let (mut ann, mut bob) = (tenant.join("ann").await, tenant.join("bob").await);
     enter(&mut ann, "chat:1", json!(1)).await;
     assert_eq!(said(&mut watcher).await, "enter ann");
+    tenant.shorten(&mut watcher, "watcher").await;
     let request = json!({"op": "presence", "channel": "chat:1", "action": "list"});
     until("the token runs out", async || {
         (watcher.answer(request.clone()).await["error"]["code"] == "token_expired").then_some(())

@@ -2,7 +2,7 @@
 //!
 //! While a connection waits, expires or sleeps, messages are published all the time; each case is judged by what one subscriber received.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -71,9 +71,8 @@ async fn publish_many(tenant: &Tenant, channel: &str, count: usize, in_all: u64)
 }
 
 /// Lets time pass while nothing of the socket is read.
-async fn asleep_for(duration: Duration) {
-    let awake = tokio::time::Instant::now() + duration;
-    until("the sleeper wakes", async || (tokio::time::Instant::now() >= awake).then_some(())).await;
+async fn asleep_until(awake: Instant) {
+    until("the sleeper wakes", async || (Instant::now() >= awake).then_some(())).await;
 }
 
 /// Asks until the token has run out; nothing but answers is passed over.
@@ -107,16 +106,16 @@ enum Meets {
 async fn meet(tenant: &Tenant, how: Meets, at: usize) {
     let channel = format!("case{at}");
     let fresh = tenant.full_token("ann").await;
-    let ttl_s = if how == Meets::InTime { 60.0 } else { 2.0 };
-    let mut socket = Socket::connect(&tenant.url, &tenant.short_token("ann", every_right(), ttl_s)).await;
+    let mut socket = Socket::connect(&tenant.url, &fresh).await;
     let mut seen = Seen::from_head(&mut socket, &channel).await;
     publish_many(tenant, &channel, 3, 3).await;
     seen.up_to(&mut socket, 3).await;
+    let end = if how == Meets::InTime { Instant::now() } else { tenant.shorten(&mut socket, "ann").await };
     match how {
         Meets::InTime => {}
         Meets::InGrace => expire(&mut socket).await,
-        Meets::AsleepPastTheEnd => asleep_for(Duration::from_secs(4)).await,
-        Meets::Racing => asleep_for(Duration::from_millis(1_900 + 20 * at as u64)).await,
+        Meets::AsleepPastTheEnd => asleep_until(end + Duration::from_secs(2)).await,
+        Meets::Racing => asleep_until(end - Duration::from_millis(200) + Duration::from_millis(20 * at as u64)).await,
         Meets::TooLate => {
             publish_many(tenant, &channel, 5, 8).await;
             let mut events = Vec::new();
@@ -133,7 +132,7 @@ async fn meet(tenant: &Tenant, how: Meets, at: usize) {
         Meets::Offline => {
             socket.drop_connection();
             publish_many(tenant, &channel, 5, 8).await;
-            asleep_for(Duration::from_secs(3)).await;
+            asleep_until(end + Duration::from_secs(1)).await;
             socket = Socket::connect(&tenant.url, &fresh).await;
             seen.resume(&mut socket).await;
         }
@@ -222,6 +221,24 @@ async fn a_fresh_token_while_catching_up_costs_nothing_and_a_narrower_one_ends_j
     }
 }
 
+/// A socket that resumes with a token that ends soon, and when; on a slow machine a very short one may end before it is there.
+async fn resume_with_short(tenant: &Tenant, seen: &Seen) -> (Socket, Instant) {
+    let since = json!({"epoch": seen.epoch, "serial": seen.last});
+    for ttl_s in [2_u32, 4, 8, 16] {
+        let minted = Instant::now();
+        let token = tenant.short_token("ann", every_right(), ttl_s.into());
+        let mut socket = Socket::open_narrow(&tenant.url).await;
+        let connected = socket.answer(json!({"op": "connect", "token": token})).await;
+        if connected.get("ok").is_some() {
+            let resume = json!({"op": "subscribe", "channel": seen.channel, "since": since});
+            if socket.answer(resume).await["ok"]["resumed"] == true {
+                return (socket, minted + Duration::from_secs(ttl_s.into()));
+            }
+        }
+    }
+    panic!("no token lived long enough to be taken");
+}
+
 #[tokio::test]
 async fn a_token_that_ends_while_its_connection_catches_up_holds_the_rest_until_a_fresh_one_comes() {
     let (_server, tenant) = start().await;
@@ -231,12 +248,10 @@ async fn a_token_that_ends_while_its_connection_catches_up_holds_the_rest_until_
         .as_str()
         .expect("an epoch")
         .to_owned();
-    let mut socket = Socket::open_narrow(&tenant.url).await;
-    socket.ask(json!({"op": "connect", "token": tenant.short_token("ann", every_right(), 1.5)})).await;
     let mut seen = Seen { channel: "room".into(), epoch, last: 0 };
-    seen.resume(&mut socket).await;
+    let (mut socket, end) = resume_with_short(&tenant, &seen).await;
     // Nothing is read, so that most of it is still to be sent when the token ends.
-    asleep_for(Duration::from_secs(2)).await;
+    asleep_until(end + Duration::from_millis(500)).await;
     let probe = socket.send(json!({"op": "history", "channel": "room", "limit": 1})).await;
     loop {
         let Received::Json(event) = socket.next().await else { panic!("the connection stays") };

@@ -1,8 +1,11 @@
 //! The queue of a single process: a publish waits here until the append that takes it is on disk.
+//!
+//! A batch is one commit, and whoever publishes alone waits for the commit that is under way. So while several apps publish, each has only its share
+//! of a batch, and apps take turns; an app that is alone fills the batch.
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use async_trait::async_trait;
@@ -13,9 +16,10 @@ use fanfare_domain::{
 use fanfare_protocol::requests::Ack;
 use tokio::sync::Notify;
 
-use waiters::Waiter;
+use waiting::{Entry, Waiting};
 
 mod waiters;
+mod waiting;
 
 /// What a message costs beside its own bytes.
 const OVERHEAD_BYTES: usize = 512;
@@ -31,11 +35,19 @@ pub struct QueueBounds {
     pub batch_messages: usize,
     /// A batch ends at this many bytes.
     pub batch_bytes: usize,
+    /// The most messages of one app in a batch, while others publish too.
+    pub share_messages: usize,
 }
 
 impl Default for QueueBounds {
     fn default() -> Self {
-        Self { bytes: 64 * 1024 * 1024, messages: 100_000, batch_messages: 1_000, batch_bytes: 4 * 1024 * 1024 }
+        Self {
+            bytes: 64 * 1024 * 1024,
+            messages: 100_000,
+            batch_messages: 1_000,
+            batch_bytes: 4 * 1024 * 1024,
+            share_messages: 32,
+        }
     }
 }
 
@@ -52,17 +64,11 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Entry>,
+    waiting: Waiting,
     /// Of what waits and of what was taken and is not settled.
     bytes: usize,
     messages: usize,
     closed: bool,
-}
-
-struct Entry {
-    accepted: Accepted,
-    bytes: usize,
-    waiter: Waiter,
 }
 
 impl MemoryQueue {
@@ -77,14 +83,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything that waits, up to the bounds of a batch; the first message in any case.
+    /// The next batch of what waits.
     fn take(self: &Arc<Self>, state: &mut State) -> MemoryBatch {
         let mut batch = MemoryBatch { queue: self.clone(), messages: Vec::new(), waiters: Vec::new(), bytes: 0 };
-        while let Some(entry) = state.waiting.pop_front_if(|entry| {
-            batch.messages.is_empty()
-                || (batch.messages.len() < self.bounds.batch_messages
-                    && batch.bytes + entry.bytes <= self.bounds.batch_bytes)
-        }) {
+        for entry in state.waiting.take(&self.bounds, Instant::now()) {
             batch.bytes += entry.bytes;
             batch.messages.push(entry.accepted);
             batch.waiters.push(entry.waiter);
@@ -110,7 +112,8 @@ impl Intake for MemoryQueue {
             let ids = messages.iter().map(|accepted| accepted.message.id.clone()).collect();
             let (waiters, answers) = waiters::waiters(ids, ack);
             let entries = messages.into_iter().zip(sizes).zip(waiters);
-            state.waiting.extend(entries.map(|((accepted, bytes), waiter)| Entry { accepted, bytes, waiter }));
+            let entries = entries.map(|((accepted, bytes), waiter)| Entry { accepted, bytes, waiter });
+            state.waiting.extend(entries, Instant::now());
             answers
         };
         self.0.changed.notify_one();
@@ -152,7 +155,7 @@ impl Queue for MemoryQueue {
 struct MemoryBatch {
     queue: Arc<Shared>,
     messages: Vec<Accepted>,
-    waiters: Vec<Waiter>,
+    waiters: Vec<waiters::Waiter>,
     bytes: usize,
 }
 

@@ -1,9 +1,11 @@
 //! Client tokens signed by hand, as a backend with any JWT library would.
 
+use std::time::{Duration, Instant};
+
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
-use super::tenants::Tenant;
+use super::{sockets::Socket, tenants::Tenant};
 
 /// Every right of a client on every channel.
 pub fn every_right() -> Value {
@@ -33,5 +35,19 @@ impl Tenant {
     pub fn short_token(&self, client: &str, capability: Value, ttl_s: f64) -> String {
         let now = now_s();
         self.sign(&json!({"sub": client, "cap": capability, "iat": now, "exp": now + ttl_s}))
+    }
+    /// Gives a connected socket of `client` a token that ends soon, and tells when; on a slow machine a very short one may have ended before it is
+    /// looked at.
+    pub async fn shorten(&self, socket: &mut Socket, client: &str) -> Instant {
+        for ttl_s in [2_u32, 4, 8, 16] {
+            let minted = Instant::now();
+            let short = self.short_token(client, every_right(), ttl_s.into());
+            let answer = socket.answer(json!({"op": "token", "token": short})).await;
+            if answer.get("ok").is_some() {
+                return minted + Duration::from_secs(ttl_s.into());
+            }
+            assert_eq!(answer["error"]["code"], "token_expired", "{answer}");
+        }
+        panic!("no token lived long enough to be taken");
     }
 }

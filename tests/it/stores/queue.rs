@@ -4,14 +4,15 @@ use fanfare_domain::{
     Timestamp,
     apps::App,
     history::Appended,
-    ids::TenantId,
-    publishing::{Accepted, Intake, IntakeError, Queue, Receipt},
+    ids::{AppId, TenantId},
+    publishing::{Accepted, Batch, Intake, IntakeError, Queue, Receipt},
 };
 use fanfare_infra::memory::{MemoryQueue, QueueBounds};
 use fanfare_protocol::{Epoch, Serial, requests::Ack};
 use tokio::task::JoinHandle;
 
 use super::samples::{NOW, message};
+use crate::harness::sockets::PATIENCE;
 
 pub(super) type Answers = Vec<Result<Receipt, IntakeError>>;
 
@@ -36,6 +37,11 @@ pub(super) async fn submitted<Q: Intake + Clone + 'static>(
     task
 }
 
+/// The next batch, which must come in time, or the end.
+pub(super) async fn next<Q: Queue + ?Sized>(queue: &Q) -> Option<Box<dyn Batch>> {
+    tokio::time::timeout(PATIENCE, queue.next()).await.expect("a batch comes, or the queue ends")
+}
+
 pub(super) fn stored(serial: u64) -> Appended {
     Appended::Stored { epoch: Epoch::new("e"), serial: Serial(serial), time: Timestamp(1) }
 }
@@ -44,7 +50,7 @@ pub(super) async fn every_message_has_its_own_answer<Q: Intake + Queue + Clone +
     let sent = messages(4);
     let ids: Vec<_> = sent.iter().map(|accepted| accepted.message.id.clone()).collect();
     let waiting = submitted(&queue, sent, Ack::Persisted).await;
-    let mut batch = queue.next().await.unwrap();
+    let mut batch = next(&queue).await.unwrap();
     assert_eq!(batch.messages().iter().map(|accepted| accepted.message.id.clone()).collect::<Vec<_>>(), ids);
     let repeated = Appended::Repeated { epoch: Epoch::new("e"), serial: Serial(3), time: NOW };
     batch.answer(&[stored(7), repeated, Appended::Conflict, Appended::NoApp]);
@@ -57,7 +63,7 @@ pub(super) async fn every_message_has_its_own_answer<Q: Intake + Queue + Clone +
 
 pub(super) async fn an_accepted_message_is_answered_without_its_place<Q: Intake + Queue + Clone + 'static>(queue: Q) {
     let waiting = submitted(&queue, messages(1), Ack::Accepted).await;
-    let mut batch = queue.next().await.unwrap();
+    let mut batch = next(&queue).await.unwrap();
     batch.answer(&[stored(1)]);
     assert_eq!(waiting.await.unwrap()[0].as_ref().unwrap().place, None);
 }
@@ -65,7 +71,7 @@ pub(super) async fn an_accepted_message_is_answered_without_its_place<Q: Intake 
 async fn a_batch_that_fails_or_is_lost_is_unconfirmed<Q: Intake + Queue + Clone + 'static>(queue: Q) {
     for failing in [true, false] {
         let waiting = submitted(&queue, messages(2), Ack::Accepted).await;
-        let batch = queue.next().await.unwrap();
+        let batch = next(&queue).await.unwrap();
         if failing {
             batch.fail()
         } else {
@@ -85,7 +91,7 @@ pub(super) async fn what_is_submitted_is_handed_out_in_order<Q: Intake + Queue +
     }
     let mut handed_out = Vec::new();
     while handed_out.len() < 9 {
-        let mut batch = queue.next().await.unwrap();
+        let mut batch = next(&queue).await.unwrap();
         let begin = handed_out.len() as u64;
         handed_out.extend(batch.messages().iter().map(|accepted| accepted.message.data.get().to_owned()));
         let outcomes: Vec<_> = (begin..handed_out.len() as u64).map(|place| stored(place + 1)).collect();
@@ -104,7 +110,7 @@ pub(super) async fn what_is_submitted_is_handed_out_in_order<Q: Intake + Queue +
 pub(super) async fn closing_wakes_a_worker_that_waits<Q: Queue + Clone + 'static>(queue: Q) {
     let worker = {
         let queue = queue.clone();
-        tokio::spawn(async move { queue.next().await.is_none() })
+        tokio::spawn(async move { next(&queue).await.is_none() })
     };
     tokio::task::yield_now().await;
     queue.close().await;
@@ -153,7 +159,7 @@ async fn a_batch_takes_all_that_waits_in_order_up_to_its_bounds() {
     let second = submitted(&queue, messages(4), Ack::Persisted).await;
     let mut serial = 0;
     for expected in [5, 2] {
-        let mut batch = queue.next().await.unwrap();
+        let mut batch = next(&queue).await.unwrap();
         assert_eq!(batch.messages().len(), expected);
         let outcomes: Vec<_> = batch
             .messages()
@@ -174,13 +180,45 @@ async fn a_batch_takes_all_that_waits_in_order_up_to_its_bounds() {
 }
 
 #[tokio::test]
+async fn an_app_that_publishes_much_leaves_each_batch_open_to_others() {
+    let queue = MemoryQueue::new(QueueBounds { share_messages: 4, ..QueueBounds::default() });
+    let taken = async || {
+        let batch = next(&queue).await.unwrap();
+        let all =
+            batch.messages().iter().map(|accepted| (accepted.app.clone(), accepted.message.data.get().to_owned()));
+        let all: Vec<_> = all.collect();
+        batch.ack().await;
+        all
+    };
+    let (many, few) = (messages(10), messages(2));
+    let all: Vec<_> = many.iter().map(|accepted| accepted.message.data.get().to_owned()).collect();
+    let (many_of, few_of) = (many[0].app.clone(), few[0].app.clone());
+    let alone = submitted(&queue, messages(10), Ack::Accepted).await;
+    assert_eq!(taken().await.len(), 10, "whoever is alone has the whole batch");
+    let first = submitted(&queue, many, Ack::Accepted).await;
+    let second = submitted(&queue, few, Ack::Accepted).await;
+    let batches = [taken().await, taken().await, taken().await];
+    let of = |app: &AppId| {
+        batches.each_ref().map(|batch| batch.iter().filter(|(of, _)| of == app).map(|(_, data)| data.clone()).collect())
+    };
+    let of_many: [Vec<_>; 3] = of(&many_of);
+    let of_few: [Vec<_>; 3] = of(&few_of);
+    assert_eq!(of_many.each_ref().map(Vec::len), [4, 4, 2]);
+    assert_eq!(of_many.concat(), all);
+    assert_eq!(of_few.each_ref().map(Vec::len), [2, 0, 0]);
+    for waiting in [alone, first, second] {
+        waiting.await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_batch_ends_at_its_bytes() {
     let queue = MemoryQueue::new(QueueBounds { batch_bytes: 3_000, ..QueueBounds::default() });
     let large: Vec<_> = (0..3).map(|_| message(&app(), "a", &format!("\"{}\"", "x".repeat(1_000)))).collect();
     let waiting = submitted(&queue, large, Ack::Accepted).await;
-    assert_eq!(queue.next().await.unwrap().messages().len(), 1);
-    assert_eq!(queue.next().await.unwrap().messages().len(), 1);
-    assert_eq!(queue.next().await.unwrap().messages().len(), 1);
+    assert_eq!(next(&queue).await.unwrap().messages().len(), 1);
+    assert_eq!(next(&queue).await.unwrap().messages().len(), 1);
+    assert_eq!(next(&queue).await.unwrap().messages().len(), 1);
     assert_eq!(waiting.await.unwrap().len(), 3);
 }
 
@@ -193,7 +231,7 @@ async fn a_full_queue_takes_nothing_until_a_batch_is_settled() {
         let queue = MemoryQueue::new(bounds);
         let waiting = submitted(&queue, messages(2), Ack::Accepted).await;
         assert_eq!(queue.submit(messages(2), Ack::Accepted).await, [Err(IntakeError::Full), Err(IntakeError::Full)]);
-        let mut batch = queue.next().await.unwrap();
+        let mut batch = next(&queue).await.unwrap();
         assert_eq!(batch.messages().len(), 2, "what was refused does not wait");
         batch.answer(&[stored(1), stored(2)]);
         waiting.await.unwrap();
@@ -210,9 +248,9 @@ async fn a_closed_queue_hands_out_what_waits_and_then_ends() {
     let waiting = submitted(&queue, messages(1), Ack::Accepted).await;
     queue.close().await;
     assert_eq!(queue.submit(messages(1), Ack::Accepted).await, [Err(IntakeError::Full)]);
-    let mut batch = queue.next().await.unwrap();
+    let mut batch = next(&queue).await.unwrap();
     batch.answer(&[stored(1)]);
     batch.ack().await;
     assert!(waiting.await.unwrap()[0].is_ok());
-    assert!(queue.next().await.is_none());
+    assert!(next(&queue).await.is_none());
 }

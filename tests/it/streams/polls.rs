@@ -103,7 +103,7 @@ async fn a_waiting_poll_ends_with_the_key_and_is_answered_by_a_node_that_goes() 
 #[tokio::test]
 async fn a_token_that_ends_while_a_poll_waits_ends_the_poll() {
     let (_server, tenant) = start().await;
-    let token = tenant.short_token("ann", every_right(), 2.0);
+    let token = tenant.short_token("ann", every_right(), 5.0);
     let (_, cursor) = tenant.polled(&token, "channel=chat:1").await;
     tenant.poll(&token, &format!("channel=chat:1&cursor={cursor}")).await.expect_problem(401, "token_expired");
 }

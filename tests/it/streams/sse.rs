@@ -112,7 +112,7 @@ async fn an_idle_stream_says_every_15_s_that_it_lives() {
 #[tokio::test]
 async fn a_stream_ends_with_its_token_and_says_so() {
     let (_server, tenant) = start().await;
-    let token = tenant.short_token("ann", every_right(), 2.0);
+    let token = tenant.short_token("ann", every_right(), 5.0);
     let mut stream = tenant.stream(&token, "channel=chat:1", None).await;
     stream.next_of("open").await;
     let end = stream.ended().await.pop().expect("an end");

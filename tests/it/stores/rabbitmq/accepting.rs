@@ -14,7 +14,7 @@ use fanfare_protocol::{Epoch, Serial, requests::Ack};
 use futures::future::join_all;
 use lapin::options::QueueDeleteOptions;
 
-use super::{accept, bare, bounded, connecting, ground, number, numbered, open, partition, places, take};
+use super::{accept, bare, bounded, connecting, ground, next, number, numbered, open, partition, places, take};
 use crate::stores::{
     queue::{app, stored, submitted},
     samples::message,
@@ -47,7 +47,7 @@ async fn a_request_is_spread_over_the_partitions_and_answered_in_its_own_order()
     let mut taken = 0;
     for partition in partitions {
         let queue = open(&ground.rabbit, partition).await;
-        let mut batch = queue.next().await.unwrap();
+        let mut batch = next(queue.as_ref()).await.unwrap();
         let numbers: Vec<_> = batch.messages().iter().map(number).collect();
         assert!(numbers.is_sorted(), "{numbers:?}");
         batch.answer(&numbers.iter().map(|number| stored(*number + 1)).collect::<Vec<_>>());
@@ -72,7 +72,7 @@ async fn only_who_waits_is_awaited() {
     let queue = open(&ground.rabbit, partition(&app)).await;
     let (mut awaited, mut serial) = (Vec::new(), 1);
     while awaited.len() < 3 {
-        let mut batch = queue.next().await.unwrap();
+        let mut batch = next(queue.as_ref()).await.unwrap();
         batch.answer(&places(batch.as_ref(), serial));
         serial += batch.messages().len() as u64;
         awaited.extend((0..batch.messages().len()).map(|at| batch.is_awaited(at)));

@@ -7,14 +7,14 @@ use fanfare_infra::rabbitmq::{
 };
 use fanfare_protocol::requests::Ack;
 
-use super::{Ground, accept, bare, bounded, ground, number, open, partition, put, take};
+use super::{Ground, accept, bare, bounded, ground, next, number, open, partition, put, take};
 use crate::stores::{queue::app, samples::message};
 
 /// Sets the messages of those places aside, of all that are in the queue.
 async fn bury(queue: &dyn Queue, count: usize, reason: &str) {
     let mut buried = 0;
     while buried < count {
-        let mut batch = queue.next().await.unwrap();
+        let mut batch = next(queue).await.unwrap();
         for at in 0..batch.messages().len() {
             batch.bury(at, reason).await.unwrap();
             buried += 1;
@@ -100,7 +100,7 @@ async fn a_replay_ends_though_what_it_replays_comes_back() {
     let ground = ground().await;
     put(&ground.url, 0, b"never json").await;
     let queue = open(&ground.rabbit, 0).await;
-    let waiting = tokio::spawn(async move { queue.next().await.is_none() });
+    let waiting = tokio::spawn(async move { next(queue.as_ref()).await.is_none() });
     let letters = async || list(&ground.url, 10).await.unwrap();
     let first = crate::harness::waiting::until("set aside", async || letters().await.pop()).await;
     assert_eq!(replay(&ground.url, &Which::All).await.unwrap().replayed, 1);

@@ -15,7 +15,7 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, options:
 use secrecy::SecretString;
 
 use super::{
-    queue::{self, stored},
+    queue::{self, next, stored},
     samples::{channel, message},
 };
 use crate::harness::{
@@ -98,7 +98,7 @@ pub async fn accept(rabbit: &Rabbit, app: &App, numbers: impl IntoIterator<Item 
 pub async fn take(queue: &dyn Queue, count: usize) -> Vec<Accepted> {
     let mut taken = Vec::new();
     while taken.len() < count {
-        let batch = queue.next().await.unwrap();
+        let batch = next(queue).await.unwrap();
         taken.extend_from_slice(batch.messages());
         batch.ack().await;
     }
@@ -109,7 +109,7 @@ pub async fn take(queue: &dyn Queue, count: usize) -> Vec<Accepted> {
 pub async fn hold(queue: &dyn Queue, count: usize) -> (Vec<u64>, Vec<Box<dyn Batch>>) {
     let (mut held, mut batches) = (Vec::new(), Vec::new());
     while held.len() < count {
-        let batch = queue.next().await.unwrap();
+        let batch = next(queue).await.unwrap();
         held.extend(numbers(batch.as_ref()));
         batches.push(batch);
     }

@@ -22,7 +22,10 @@ use tokio::task::JoinHandle;
 use super::{PARTITIONS, connected, numbered, open, partition};
 use crate::{
     harness::{proxy::Proxy, rabbitmq, waiting::within},
-    stores::{queue::app, samples::message},
+    stores::{
+        queue::{app, next},
+        samples::message,
+    },
 };
 
 const CHANNELS: usize = 8;
@@ -154,18 +157,18 @@ async fn a_cut_connection_ends_what_waits_at_once_and_comes_back_by_itself() {
         let (rabbit, app) = (rabbit.clone(), app.clone());
         tokio::spawn(async move { rabbit.submit(vec![numbered(&app, 1)], Ack::Persisted).await })
     };
-    let batch = queue.next().await.unwrap();
+    let batch = next(queue.as_ref()).await.unwrap();
     let begun = Instant::now();
     proxy.cut();
     assert_eq!(waiting.await.unwrap(), [Err(IntakeError::Unconfirmed)], "it may be stored, but nobody can say so");
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-    assert!(queue.next().await.is_none());
+    assert!(next(queue.as_ref()).await.is_none());
     batch.ack().await;
     assert_eq!(rabbit.submit(vec![numbered(&app, 2)], Ack::Accepted).await, [Err(IntakeError::Unavailable)]);
     proxy.restore();
     within(LONG, "connected", async || (rabbit.publishing() == "connected").then_some(())).await;
     let queue = open(&rabbit, partition(&app)).await;
-    let batch = queue.next().await.unwrap();
+    let batch = next(queue.as_ref()).await.unwrap();
     assert_eq!(super::numbers(batch.as_ref()), [1]);
     assert!(batch.messages()[0].redelivered);
     batch.ack().await;
