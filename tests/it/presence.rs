@@ -190,3 +190,39 @@ async fn a_token_that_was_expired_for_a_while_is_told_what_was_missed() {
     told.sort();
     assert_eq!(told, ["enter bob", "leave ann"]);
 }
+
+#[tokio::test]
+async fn many_watchers_are_told_every_event_in_order_and_whoever_comes_later_only_what_is_new() {
+    const WATCHERS: usize = 60;
+    const MEMBERS: usize = 40;
+    let (_server, tenant) = start().await;
+    let mut watchers = Vec::new();
+    for _ in 0..WATCHERS {
+        watchers.push(watcher(&tenant, "hall:1").await);
+    }
+    let mut early = Vec::new();
+    for number in 0..MEMBERS {
+        let mut member = tenant.join(&format!("member-{number:02}")).await;
+        enter(&mut member, "hall:1", json!(number)).await;
+        early.push(member);
+    }
+    // Not every watcher, nor its gateway, may have heard of all by now.
+    let mut late = watcher(&tenant, "hall:1").await;
+    for member in &mut early {
+        member.ask(json!({"op": "presence", "channel": "hall:1", "action": "leave"})).await;
+    }
+    let of = |action: &str| (0..MEMBERS).map(|number| format!("{action} member-{number:02}")).collect::<Vec<_>>();
+    for watcher in &mut watchers {
+        let mut told = Vec::new();
+        for _ in 0..2 * MEMBERS {
+            told.push(said(watcher).await);
+        }
+        assert_eq!(told, [of("enter"), of("leave")].concat());
+    }
+    let mut told = Vec::new();
+    while told.len() < MEMBERS || !told.ends_with(&of("leave")) {
+        told.push(said(&mut late).await);
+    }
+    let entered = &told[..told.len() - MEMBERS];
+    assert!(of("enter").ends_with(entered), "{entered:?}");
+}

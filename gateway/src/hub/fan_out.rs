@@ -22,7 +22,7 @@ use super::{
 };
 
 /// Subscribers that are handed a message before others have their turn.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
 /// Bytes that are put into outboxes before others have their turn, so that those outboxes are emptied in between.
 const BYTES_AT_ONCE: usize = 1024 * 1024;
 /// Bytes of messages that wait for a channel; past that, nothing more is taken from the bus until they are fewer.

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     pin::Pin,
     rc::Rc,
     time::Duration,
@@ -23,6 +23,7 @@ use futures::{FutureExt, future::Shared};
 use super::{
     Hub,
     channel::Channel,
+    fan_out::AT_ONCE,
     subscription::{Mode, Subscription},
 };
 
@@ -42,6 +43,12 @@ pub(super) struct Watch {
     spell: Cell<u64>,
     reading: RefCell<Option<Reading>>,
     held: RefCell<Vec<PresenceEvent>>,
+    /// Events that wait until those before them are told to everyone.
+    untold: RefCell<VecDeque<PresenceEvent>>,
+    is_telling: Cell<bool>,
+    /// How many events there were to tell so far, and how many of them were told.
+    events: Cell<u64>,
+    told: Cell<u64>,
     /// Something was missed, and the channel is to be read.
     is_doubtful: Cell<bool>,
     is_mending: Cell<bool>,
@@ -63,6 +70,11 @@ impl Watch {
             self.held.take();
             self.is_doubtful.set(false);
         }
+    }
+
+    /// How many events there were so far: a subscription that begins now is told what comes after them.
+    pub(super) fn events(&self) -> u64 {
+        self.events.get()
     }
 }
 
@@ -238,23 +250,51 @@ fn frame(event: &PresenceEvent) -> Bytes {
 }
 
 impl Channel {
-    /// Tells an event to everyone who watches.
-    fn tell_presence(&self, event: &PresenceEvent) {
-        let mut encoded = None;
-        for subscription in self.subscriptions() {
-            if !subscription.watches() {
-                continue;
-            }
-            let is_silent = subscription.mode() == Mode::Held || !subscription.missed.0.borrow().is_empty();
-            match is_silent {
-                true => subscription.missed.note(event),
-                false => subscription.push_presence(encoded.get_or_insert_with(|| frame(event)).clone()),
+    /// Tells an event to everyone who watches: at once where they are few, else in parts, between which everything else goes on, and after the events
+    /// before it.
+    fn tell_presence(self: &Rc<Self>, event: &PresenceEvent) {
+        let watch = &self.watch;
+        watch.events.set(watch.events.get() + 1);
+        if watch.watchers.get() <= AT_ONCE && !watch.is_telling.get() {
+            watch.told.set(watch.events.get());
+            let frame = frame(event);
+            return self.subscriptions().iter().for_each(|subscription| subscription.hear(event, &frame));
+        }
+        watch.untold.borrow_mut().push_back(event.clone());
+        if !watch.is_telling.replace(true) {
+            actix_rt::spawn(Rc::clone(self).tell_in_parts());
+        }
+    }
+
+    async fn tell_in_parts(self: Rc<Self>) {
+        loop {
+            let Some(event) = self.watch.untold.borrow_mut().pop_front() else { break };
+            let number = self.watch.told.get() + 1;
+            self.watch.told.set(number);
+            let frame = frame(&event);
+            for part in self.subscriptions().chunks(AT_ONCE) {
+                let watching = part.iter().filter(|subscription| subscription.hears_from() < number);
+                watching.for_each(|subscription| subscription.hear(&event, &frame));
+                tokio::task::yield_now().await;
             }
         }
+        self.watch.is_telling.set(false);
     }
 }
 
 impl Subscription {
+    /// Takes an event, if it watches; what comes while it is held is told when it goes on.
+    fn hear(&self, event: &PresenceEvent, frame: &Bytes) {
+        if !self.watches() || self.mode() == Mode::Ended {
+            return;
+        }
+        let is_silent = self.mode() == Mode::Held || !self.missed.0.borrow().is_empty();
+        match is_silent {
+            true => self.missed.note(event),
+            false => self.push_presence(frame.clone()),
+        }
+    }
+
     /// An outbox that is full closes the socket by itself.
     fn push_presence(&self, frame: Bytes) {
         let _ = self.outbox().push(frame);

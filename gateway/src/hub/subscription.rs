@@ -31,6 +31,8 @@ pub(crate) struct Subscription {
     mode: Cell<Mode>,
     is_reading: Cell<bool>,
     watches: bool,
+    /// How many presence events there were before it.
+    hears_from: u64,
     /// Of whom nothing was told while it was held.
     pub(super) missed: Missed,
 }
@@ -51,6 +53,7 @@ impl Subscription {
             mode: Cell::new(Mode::CatchingUp),
             is_reading: Cell::new(false),
             watches,
+            hears_from: channel.watch.events(),
             missed: Missed::default(),
         });
         channel.add(&subscription);
@@ -74,6 +77,11 @@ impl Subscription {
     /// Whether presence events are wanted.
     pub(super) fn watches(&self) -> bool {
         self.watches
+    }
+
+    /// How many presence events of the channel came before it, which are not for it.
+    pub(super) fn hears_from(&self) -> u64 {
+        self.hears_from
     }
 
     pub(super) fn channel(&self) -> &Rc<Channel> {
