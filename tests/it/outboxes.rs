@@ -54,9 +54,10 @@ async fn a_thousand_stalled_sockets_stay_under_the_bound_of_their_app_and_who_re
     let (mut published, mut most) = (0, 0.0f64);
     let mut closed = 0.0;
     // Those who had fallen behind already are paced as they catch up, and not closed; so not all of them.
+    // Two messages are less than its share of the bound, so that who reads is never taken for slow, however late it gets them.
     while closed < STALLED as f64 / 2.0 {
-        publish(&tenant, published, 4, false).await;
-        for message in healthy.messages(4).await {
+        publish(&tenant, published, 2, false).await;
+        for message in healthy.messages(2).await {
             published += 1;
             assert_eq!(message["serial"], published, "{}", message["serial"]);
         }

@@ -52,7 +52,8 @@ async fn names_headers_and_keys_are_held_to_their_limits() {
             assert!(["bad_request", "invalid_body"].contains(&code.as_str()), "{code}: {body}");
         }
     }
-    assert_eq!(tenant.history("room").await.len(), taken);
+    tenant.reaches("room", taken).await;
+    assert_eq!(tenant.history("room").await.len() as u64, taken);
 }
 
 #[tokio::test]

@@ -159,14 +159,18 @@ impl Tenant {
         answer["serial"].as_u64().expect("a persisted message has a serial")
     }
 
-    /// Waits until a channel's history reaches a serial: what is only accepted may not be there yet.
+    /// Waits until a channel's history reaches a serial, for as long as it grows: what is only accepted may not be there yet.
     pub async fn reaches(&self, channel: &str, serial: u64) {
         let path = format!("/v1/channels/{channel}/messages?limit=1");
-        until("the channel reaches the serial", async || {
-            let newest = self.data(Method::GET, &path, Value::Null).await.expect(StatusCode::OK);
-            (newest["items"][0]["serial"].as_u64() >= Some(serial)).then_some(())
-        })
-        .await;
+        let newest = async || {
+            let page = self.data(Method::GET, &path, Value::Null).await.expect(StatusCode::OK);
+            page["items"][0]["serial"].as_u64().unwrap_or(0)
+        };
+        let mut reached = newest().await;
+        while reached < serial {
+            let what = format!("{channel} goes on from {reached} towards {serial}");
+            reached = until(&what, async || Some(newest().await).filter(|now| *now > reached)).await;
+        }
     }
 
     /// The whole history of a channel, ascending.
