@@ -14,7 +14,7 @@ use fanfare_domain::{
 };
 use fanfare_protocol::ErrorCode;
 use serde::{Deserialize, Serialize};
-use tracing::info;
+use tracing::{info, warn};
 use utoipa::ToSchema;
 
 use crate::{
@@ -49,6 +49,8 @@ pub(crate) struct AppView {
     pusher: bool,
     /// The web pages that may use it from a browser: `*` for any, `https://app.example.com`, or `https://*.example.com`.
     origins: Vec<String>,
+    /// Whether a trace of deliveries is kept, so that they can be explained.
+    delivery_trace: bool,
     /// When it was made.
     #[schema(value_type = u64)]
     created_at: Timestamp,
@@ -63,6 +65,7 @@ impl From<App> for AppView {
             enabled: app.enabled,
             pusher: false,
             origins: app.origins.to_list(),
+            delivery_trace: app.traced_since.is_some(),
             created_at: app.created_at,
         }
     }
@@ -81,6 +84,9 @@ pub(crate) struct NewApp {
     /// The web pages that may use it from a browser: at most 100 of `*`, `https://app.example.com` and `https://*.example.com`. Any, where
     /// it is absent.
     origins: Option<Vec<String>>,
+    /// Whether a trace of deliveries is kept, so that they can be explained; not, where it is absent.
+    #[serde(default)]
+    delivery_trace: bool,
 }
 
 impl Body for NewApp {}
@@ -98,6 +104,8 @@ pub(crate) struct AppPatch {
     pusher: Option<bool>,
     /// The web pages that may use it from a browser; connections from others are closed.
     origins: Option<Vec<String>>,
+    /// Whether a trace of deliveries is kept. Switching it off forgets what there is.
+    delivery_trace: Option<bool>,
 }
 
 impl Body for AppPatch {}
@@ -130,7 +138,7 @@ refusals!(ListAppsRefusals: SESSION, &[ErrorCode::NotFound, ErrorCode::InvalidBo
     ),
     responses(
         (status = 200, description = "A page of apps.", body = List<AppView>, example = json!({
-            "items": [{"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "origins": ["*"], "created_at": 1_764_000_000_000u64}],
+            "items": [{"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "origins": ["*"], "delivery_trace": false, "created_at": 1_764_000_000_000u64}],
             "next": null
         })),
         ListAppsRefusals
@@ -159,7 +167,7 @@ refusals!(MakeAppRefusals: SESSION, CHANGE, BODY, &[ErrorCode::NotFound, ErrorCo
     request_body(content = NewApp, example = json!({"name": "prod", "origins": ["https://app.example.com"]})),
     responses(
         (status = 201, description = "The app.", body = AppView, example = json!(
-            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "origins": ["https://app.example.com"], "created_at": 1_764_000_000_000u64}
+            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "origins": ["https://app.example.com"], "delivery_trace": false, "created_at": 1_764_000_000_000u64}
         )),
         MakeAppRefusals
     ),
@@ -173,8 +181,12 @@ pub(crate) async fn make_app(
     let Then(scope, Valid(new)) = input;
     let most = services.ports.plans.limits(&scope.target.plan).apps;
     let (name, origins) = (label("/name", &new.name)?, origins(new.origins)?.unwrap_or_else(Origins::any));
-    let app = App { origins, ..App::new(scope.target.id, name, services.now()) };
+    let now = services.now();
+    let app = App { origins, traced_since: new.delivery_trace.then_some(now), ..App::new(scope.target.id, name, now) };
     services.ports.apps.insert(&app, most).await?;
+    if new.delivery_trace {
+        change_trace(&services, &app.id, Some(now)).await;
+    }
     info!(app.id = %app.id, user.id = %scope.caller.user.id, "Made app `{}`", app.id);
     Ok(Answer::created(app.into()))
 }
@@ -189,7 +201,7 @@ refusals!(ShowAppRefusals: SESSION, &[ErrorCode::NotFound], ANY);
     params(("app" = String, Path, description = "The app's id.", example = "app_01k2v3")),
     responses(
         (status = 200, description = "The app.", body = AppView, example = json!(
-            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "origins": ["*"], "created_at": 1_764_000_000_000u64}
+            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "origins": ["*"], "delivery_trace": false, "created_at": 1_764_000_000_000u64}
         )),
         ShowAppRefusals
     ),
@@ -211,7 +223,7 @@ refusals!(ChangeAppRefusals: SESSION, CHANGE, BODY, &[ErrorCode::NotFound, Error
     request_body(content = AppPatch, example = json!({"enabled": false})),
     responses(
         (status = 200, description = "The app as it is now.", body = AppView, example = json!(
-            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": false, "pusher": false, "origins": ["*"], "created_at": 1_764_000_000_000u64}
+            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": false, "pusher": false, "origins": ["*"], "delivery_trace": false, "created_at": 1_764_000_000_000u64}
         )),
         ChangeAppRefusals
     ),
@@ -225,11 +237,17 @@ pub(crate) async fn change_app(
     let Then(scope, Valid(patch)) = input;
     refuse_pusher(patch.pusher.unwrap_or(false))?;
     let name = patch.name.map(|name| label("/name", &name)).transpose()?;
-    let patch = apps::AppPatch { name, enabled: patch.enabled, origins: origins(patch.origins)? };
+    // A trace that is kept already goes on.
+    let is_switched = patch.delivery_trace.filter(|is_on| *is_on != scope.target.traced_since.is_some());
+    let traced_since = is_switched.map(|is_on| is_on.then(|| services.now()));
+    let patch = apps::AppPatch { name, enabled: patch.enabled, origins: origins(patch.origins)?, traced_since };
     let app = to_its_end(async move {
         let changed = services.ports.apps.update(&scope.target.tenant, &scope.target.id, &patch).await?;
         let app = changed.ok_or_else(|| Refusal::plain(ErrorCode::NotFound))?;
         info!(app.id = %app.id, user.id = %scope.caller.user.id, app.enabled = app.enabled, "Changed app `{}`", app.id);
+        if let Some(since) = patch.traced_since {
+            change_trace(&services, &app.id, since).await;
+        }
         app_changed(&services, &app.id).await?;
         Ok(app)
     });
@@ -255,10 +273,25 @@ pub(crate) async fn remove_app(scope: Allowed<ManageApps>, services: Data<Servic
             return Err(Refusal::plain(ErrorCode::NotFound));
         }
         info!(app.id = %app.id, user.id = %scope.caller.user.id, "Removed app `{}`", app.id);
+        if app.traced_since.is_some() {
+            change_trace(&services, &app.id, None).await;
+        }
         app_changed(&services, &app.id).await
     });
     removal.await?;
     Ok(Done)
+}
+
+/// Begins a trace of deliveries with nothing in it, or forgets it.
+async fn change_trace(services: &Services, app: &AppId, since: Option<Timestamp>) {
+    let changed = match since {
+        Some(now) => services.ports.trace.begin(app, now).await,
+        None => services.ports.trace.forget(app).await,
+    };
+    if let Err(failure) = changed {
+        // Nobody is told anything of a trace that began before its app's; and what is old goes by itself.
+        warn!(error = %failure, app.id = %app, "What was traced of an app could not be forgotten yet");
+    }
 }
 
 /// Has every node read the app afresh.

@@ -11,6 +11,7 @@ mod capabilities;
 mod channels;
 mod config;
 mod cross_origin;
+mod deliveries;
 mod docs;
 mod extract;
 mod fallback;
@@ -55,6 +56,7 @@ pub fn routes(services: Services) -> impl FnOnce(&mut web::ServiceConfig) {
             .configure(history::routes)
             .configure(presence::routes)
             .configure(channels::routes)
+            .configure(deliveries::routes)
             .configure(tokens::routes)
             .configure(authorize::routes)
             .configure(docs::routes)

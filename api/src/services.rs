@@ -8,6 +8,7 @@ use fanfare_domain::{
     accounts::Accounts,
     apps::Apps,
     bus::{Broadcast, Bus},
+    deliveries::DeliveryTrace,
     directory::Directory,
     grants::Authenticator,
     history::MessageLog,
@@ -54,6 +55,8 @@ pub struct Ports {
     pub presence: Arc<dyn Presence>,
     /// How occupied channels are.
     pub census: Census,
+    /// What became of messages, where apps keep a trace.
+    pub trace: Arc<dyn DeliveryTrace>,
     /// Publishes.
     pub publisher: Publisher,
     /// Turns credentials into grants.

@@ -24,6 +24,8 @@ pub struct App {
     pub enabled: bool,
     /// The web pages that may use it.
     pub origins: Origins,
+    /// Since when it keeps a trace of deliveries, if it does.
+    pub traced_since: Option<Timestamp>,
     /// The epoch of channels that have no history yet.
     pub epoch: Epoch,
     /// When it was made.
@@ -39,6 +41,7 @@ impl App {
             name,
             enabled: true,
             origins: Origins::any(),
+            traced_since: None,
             epoch: Epoch::new(&secrets::short_random()),
             created_at: now,
         }
@@ -54,6 +57,8 @@ pub struct AppPatch {
     pub enabled: Option<bool>,
     /// The web pages that may use it from now on.
     pub origins: Option<Origins>,
+    /// Since when it keeps a trace of deliveries; `None` within: it keeps none from now on.
+    pub traced_since: Option<Option<Timestamp>>,
 }
 
 /// Apps by tenant.

@@ -9,6 +9,7 @@ pub mod capabilities;
 pub mod clock;
 pub mod connections;
 pub mod cursors;
+pub mod deliveries;
 pub mod directory;
 pub mod drains;
 pub mod grants;

@@ -99,6 +99,7 @@ error_codes! {
     NotEntered "not_entered" 409 None, Never, "The connection has not entered the channel", "Enter the channel's presence first.";
     PresenceLimit "presence_limit" 409 None, Never, "The channel has as many members as the plan allows", "Wait until somebody leaves, use several channels, or raise the plan.";
     HistoryOff "history_off" 409 None, Never, "The channel keeps no history", "Leave out `since`, `rewind` and `ack: persisted`, or give its namespace a rule with history.";
+    TraceOff "trace_off" 409 None, Never, "The app keeps no trace of deliveries", "Switch on `delivery_trace` of the app; what is published from then on can be explained.";
     EpochChanged "epoch_changed" 409 None, Backoff, "The channel's history was replaced", "Load the current state, then subscribe without `since`.";
     MessageTooLarge "message_too_large" 413 None, Never, "The message is larger than the app allows", "Send less data, or send a reference to it.";
     BodyTooLarge "body_too_large" 413 None, Never, "The request body is too large", "Split the request.";

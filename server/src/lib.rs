@@ -9,6 +9,7 @@ pub mod compose;
 pub mod config;
 pub mod control;
 pub mod dead_letters;
+pub mod deliveries;
 pub mod delivery;
 pub mod demo;
 pub mod docs;

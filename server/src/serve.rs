@@ -10,7 +10,7 @@ use actix_web::{
     dev::{Server, ServerHandle},
     rt,
 };
-use fanfare_domain::peers::PlainHttp;
+use fanfare_domain::{deliveries::Recorder, peers::PlainHttp};
 use fanfare_gateway::Gateway;
 use fanfare_infra::telemetry::{self, Metrics, Spans};
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::timeout};
@@ -95,6 +95,7 @@ struct Prepared {
 struct Running {
     readiness: Arc<Readiness>,
     gateway: Option<Gateway>,
+    recorder: Option<Recorder>,
     public: Option<Serving>,
     redirecting: Option<Serving>,
     ops: Serving,
@@ -194,7 +195,8 @@ fn start(
     }
     let ops = Serving::start(ops);
     let redirecting = redirecting.map(Serving::start);
-    Ok(Running { readiness: node.readiness, gateway: node.gateway, public, redirecting, ops, delivering, lines })
+    let (readiness, gateway, recorder) = (node.readiness, node.gateway, node.recorder);
+    Ok(Running { readiness, gateway, recorder, public, redirecting, ops, delivering, lines })
 }
 
 /// Says that it is ready once it is, and goes on until a part ends that should not.
@@ -249,7 +251,13 @@ async fn shut_down(running: Running) {
             warn!(sockets = gateway.sockets(), "Sockets were still open at the end of the drain");
         }
         // A Redis that does not answer must not keep the queue from being handed over.
-        let _ = timeout(LAST_WORDS, async { tokio::join!(gateway.retire(), gateway.withdraw()) }).await;
+        let trace = async {
+            match &running.recorder {
+                Some(recorder) => drop(recorder.tell().await),
+                None => {}
+            }
+        };
+        let _ = timeout(LAST_WORDS, async { tokio::join!(gateway.retire(), gateway.withdraw(), trace) }).await;
     }
     if let Some(public) = running.public {
         public.handle.stop(true).await;

@@ -8,6 +8,7 @@ mod cli;
 mod cluster;
 mod control_plane;
 mod credentials;
+mod deliveries;
 mod demo_page;
 mod docs;
 mod drains;

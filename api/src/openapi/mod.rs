@@ -11,8 +11,8 @@ use utoipa::{
 };
 
 use crate::{
-    accounts, apps, authorize, batches, channels, history, keys, messages, presence, problems, rules, signers, tenants,
-    tokens,
+    accounts, apps, authorize, batches, channels, deliveries, history, keys, messages, presence, problems, rules,
+    signers, tenants, tokens,
 };
 
 pub(crate) mod refusals;
@@ -46,7 +46,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         signers::list_signers, signers::add_signer, signers::show_signer, signers::remove_signer,
         rules::list_rules, rules::show_rule, rules::put_rule, rules::remove_rule,
         messages::publish, batches::publish_batch, history::read_history, presence::list_members, tokens::mint_token,
-        channels::list_channels, channels::show_channel, authorize::authorize, streams::stream_events, streams::poll,
+        channels::list_channels, channels::show_channel, deliveries::explain_delivery, authorize::authorize, streams::stream_events, streams::poll,
     ),
     components(schemas(problems::Problem, problems::FieldProblem)),
     tags(

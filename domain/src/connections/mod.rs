@@ -96,8 +96,10 @@ pub enum Effect {
     },
     /// Tell a channel's counts too, from now until it is stopped.
     WatchOccupancy(ChannelName),
-    /// Stop delivering a channel.
-    Stop(ChannelName),
+    /// Stop delivering a channel, and why: `unsubscribed`, or an error code.
+    Stop(ChannelName, &'static str),
+    /// Take note that a subscription was refused.
+    NoteRefusal(ChannelName, ErrorCode),
     /// Publish and come back with [`Command::Published`].
     Publish {
         /// The request.

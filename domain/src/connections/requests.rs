@@ -162,11 +162,23 @@ impl Open {
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
         if self.token.is_expired() && !matches!(request, Request::Token { .. }) {
+            if let Request::Subscribe(subscribe) = request {
+                effects.push(Effect::NoteRefusal(subscribe.channel, ErrorCode::TokenExpired));
+            }
             return Err(Refusal::plain(ErrorCode::TokenExpired));
         }
         match request {
             Request::Connect(_) => unreachable!("a second connect is refused before"),
-            Request::Subscribe(subscribe) => effects.push(self.subscribe(id, subscribe)?),
+            Request::Subscribe(subscribe) => {
+                let channel = subscribe.channel.clone();
+                let located = self.subscribe(id, subscribe).inspect_err(|refusal| {
+                    // Whoever has the subscription is not without it.
+                    if refusal.code != ErrorCode::AlreadySubscribed {
+                        effects.push(Effect::NoteRefusal(channel, refusal.code));
+                    }
+                });
+                effects.push(located?);
+            }
             Request::Unsubscribe { channel } => self.unsubscribe(id, channel, effects)?,
             Request::Publish(publish) => effects.push(self.publish(connection, id, publish)?),
             Request::History(History { channel, range, limit }) => {

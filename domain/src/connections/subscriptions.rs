@@ -9,7 +9,7 @@ use fanfare_protocol::{
 };
 
 use super::{Connection, Effect, Effects, Located, Open, Phase};
-use crate::{Refusal, capabilities::Right, directory::AppProfile, grants::Grant};
+use crate::{Refusal, capabilities::Right, deliveries::End, directory::AppProfile, grants::Grant};
 
 /// A connection's subscriptions by channel.
 #[derive(Debug, Default)]
@@ -83,7 +83,7 @@ impl Open {
         match self.subscriptions.0.remove(&channel).map(|subscription| subscription.state) {
             None => return Err(Refusal::new(ErrorCode::NotSubscribed, format!("`{channel}` is not subscribed"))),
             Some(State::Starting { .. }) => {}
-            Some(State::Active) => effects.push(Effect::Stop(channel)),
+            Some(State::Active) => effects.push(Effect::Stop(channel, End::UNSUBSCRIBED)),
         }
         effects.push(Effect::Send(ok_text(id, &serde_json::json!({}))));
         Ok(())
@@ -95,7 +95,7 @@ impl Open {
         subscriptions.0.retain(|channel, subscription| {
             let keeps = subscription.state != State::Active || may_follow(grant, channel, subscription.presence);
             if !keeps {
-                effects.push(Effect::Stop(channel.clone()));
+                effects.push(Effect::Stop(channel.clone(), why.code.name()));
                 let event = Event::Unsubscribed { channel: channel.clone(), error: why.to_wire() };
                 effects.push(Effect::Send(event_text(&event)));
             }
@@ -150,6 +150,7 @@ impl Connection {
             Err(refusal) => {
                 open.subscriptions.0.remove(&channel);
                 refuse(&refusal, effects);
+                effects.push(Effect::NoteRefusal(channel, refusal.code));
             }
         }
     }
@@ -161,7 +162,7 @@ impl Connection {
             return;
         }
         open.subscriptions.0.remove(&channel);
-        effects.push(Effect::Stop(channel.clone()));
+        effects.push(Effect::Stop(channel.clone(), ErrorCode::EpochChanged.name()));
         let error = Refusal::plain(ErrorCode::EpochChanged).to_wire();
         effects.push(Effect::Send(event_text(&Event::Unsubscribed { channel, error })));
     }

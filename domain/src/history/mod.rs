@@ -4,7 +4,12 @@ use async_trait::async_trait;
 use fanfare_protocol::{ChannelName, Epoch, Serial, requests::Range};
 
 use crate::{
-    StoreError, Timestamp, ids::AppId, messages::Message, partitions::Fence, publishing::Accepted, rules::Retention,
+    StoreError, Timestamp,
+    ids::{AppId, MessageId},
+    messages::Message,
+    partitions::Fence,
+    publishing::Accepted,
+    rules::Retention,
 };
 
 /// A page of anything ends at this many bytes.
@@ -48,6 +53,19 @@ pub struct HistoryPage {
     pub items: Vec<(Serial, Message)>,
     /// Whether there is more in that direction.
     pub more: bool,
+}
+
+/// Where a message lies in its channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The channel's epoch.
+    pub epoch: Epoch,
+    /// Its serial.
+    pub serial: Serial,
+    /// When it was accepted.
+    pub time: Timestamp,
+    /// The serial below the oldest visible one; where the message's is not above it, the message is past retention.
+    pub floor: Serial,
 }
 
 /// What became of one message of an append.
@@ -98,6 +116,14 @@ pub trait MessageLog: Send + Sync {
         limit: u32,
         visible: Visible,
     ) -> Result<Option<HistoryPage>, StoreError>;
+    /// Looks a message up by its id; of several under one idempotency key the last. `None` if it is not stored, or no more.
+    async fn find(
+        &self,
+        app: &AppId,
+        channel: &ChannelName,
+        message: &MessageId,
+        visible: Visible,
+    ) -> Result<Option<Found>, StoreError>;
     /// Removes what nobody can need any more: at most `limit` rows, and, where messages lie in partitions by lifetime, whole partitions; how many
     /// rows and partitions there were.
     async fn sweep(&self, now: Timestamp, limit: u32) -> Result<usize, StoreError>;

@@ -1,6 +1,6 @@
 //! From what a publisher asks for to a checked message.
 
-use fanfare_protocol::{ClientName, ErrorCode, json, requests::Ack, requests::Headers};
+use fanfare_protocol::{ChannelName, ClientName, ErrorCode, json, requests::Ack, requests::Headers};
 use sha2::{Digest, Sha256};
 
 use super::{Accepted, NewPublish};
@@ -21,6 +21,16 @@ const MAX_IDEMPOTENCY_KEY_BYTES: usize = 200;
 pub(super) enum Draft {
     Durable(Accepted),
     Ephemeral(Envelope),
+}
+
+impl Draft {
+    /// Its channel, and whether it is ephemeral.
+    pub fn channel(&self) -> (ChannelName, bool) {
+        match self {
+            Self::Durable(accepted) => (accepted.channel.clone(), false),
+            Self::Ephemeral(envelope) => (envelope.channel.clone(), true),
+        }
+    }
 }
 
 /// Checks what a publisher asks for against its grant, the channel's rule and the plan.

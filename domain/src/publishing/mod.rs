@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::{
     Clock, Refusal,
     bus::{Broadcast, Bus},
+    deliveries::Recorder,
     grants::Grant,
     history::Appended,
     ids::{AppId, ConnectionId, MessageId},
@@ -196,6 +197,8 @@ pub struct Publisher {
     pub limits: Arc<dyn AppLimits>,
     /// The time of acceptance.
     pub clock: Arc<dyn Clock>,
+    /// Takes note of what was accepted, for apps that keep a trace.
+    pub recorder: Recorder,
 }
 
 impl Publisher {
@@ -230,8 +233,14 @@ impl Publisher {
         let now = self.clock.now();
         let mut results: Vec<Option<Result<Receipt, Refusal>>> = Vec::with_capacity(wanted.len());
         let (mut durable, mut durable_at, mut ephemeral) = (Vec::new(), Vec::new(), Vec::new());
+        let is_traced = grant.profile.app.traced_since.is_some();
+        let mut noted: Vec<Option<(ChannelName, bool)>> = Vec::new();
         for (at, publish) in wanted.into_iter().enumerate() {
-            match publish.and_then(|publish| drafts::draft(grant, publish, ack, now)) {
+            let draft = publish.and_then(|publish| drafts::draft(grant, publish, ack, now));
+            if is_traced {
+                noted.push(draft.as_ref().ok().map(drafts::Draft::channel));
+            }
+            match draft {
                 Ok(drafts::Draft::Durable(accepted)) => {
                     durable_at.push(at);
                     durable.push(accepted);
@@ -254,6 +263,7 @@ impl Publisher {
             .into_iter()
             .map(|result| result.unwrap_or_else(|| Err(Refusal::plain(ErrorCode::Internal))))
             .collect();
+        self.recorder.publish(grant, accepted(noted, &results));
         for result in &results {
             Metric::Publishes
                 .add_labelled(result.as_ref().map_or_else(|refusal| refusal.code.name(), |_| "accepted"), 1);
@@ -286,4 +296,15 @@ impl Publisher {
             }
         }
     }
+}
+
+/// Which messages of a request were accepted.
+fn accepted(
+    noted: Vec<Option<(ChannelName, bool)>>,
+    results: &[Result<Receipt, Refusal>],
+) -> impl Iterator<Item = (ChannelName, MessageId, bool)> {
+    noted.into_iter().zip(results).filter_map(|(noted, result)| {
+        let ((channel, is_ephemeral), receipt) = (noted?, result.as_ref().ok()?);
+        Some((channel, receipt.id.clone(), is_ephemeral))
+    })
 }

@@ -7,7 +7,7 @@
 use std::{rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use fanfare_domain::metrics::Metric;
+use fanfare_domain::{deliveries::Passing, metrics::Metric};
 use fanfare_protocol::{
     ErrorCode, Serial,
     events::{Event, event_text},
@@ -95,8 +95,13 @@ fn take_recent(subscription: &Subscription) {
     let mut delivered = 0;
     while !subscription.outbox().is_half_full() {
         let position = subscription.position();
-        let Some(frame) = subscription.channel().recent_after(position, subscription.connection()) else { break };
-        if !subscription.advance(position.next(), frame) {
+        let recent = subscription.channel().recent_after(position, subscription.connection());
+        let fits = match recent {
+            None => break,
+            Some((skip, true)) => subscription.pass(position.next(), skip, Passing::Filtered),
+            Some((frame, false)) => subscription.advance(position.next(), frame),
+        };
+        if !fits {
             break;
         }
         delivered += 1;
@@ -126,5 +131,5 @@ fn say_gap(subscription: &Subscription, floor: Serial) {
         return;
     }
     let gap = Event::Gap { channel: subscription.channel().key.1.clone(), from: position.next(), to: floor };
-    subscription.advance(floor, text_frame(event_text(&gap).as_bytes()));
+    subscription.pass(floor, text_frame(event_text(&gap).as_bytes()), Passing::PastRetention);
 }

@@ -7,7 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use fanfare_domain::{Timestamp, history::Head, ids::ConnectionId, messages::Envelope, metrics::Metric};
+use fanfare_domain::{
+    Timestamp, deliveries::Passing, history::Head, ids::ConnectionId, messages::Envelope, metrics::Metric,
+};
 use fanfare_protocol::{
     Epoch, Serial,
     events::{Event, event_text},
@@ -116,6 +118,11 @@ impl Channel {
     /// Whether that is another epoch than the one known.
     pub(super) fn is_other_epoch(&self, epoch: &Epoch) -> bool {
         self.epoch.borrow().as_ref().is_some_and(|known| known != epoch)
+    }
+
+    /// Which life of the channel this is, once it is known.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.epoch.borrow().clone()
     }
 
     /// Takes note of the epoch, if none is known yet.
@@ -234,9 +241,14 @@ impl Channel {
         if serial != subscription.position().next() {
             return outgoing.behind.push(Rc::clone(subscription));
         }
-        let frame =
-            if is_excluded { outgoing.skip.get_or_insert_with(|| self.skip(serial)) } else { &outgoing.frame }.clone();
-        outgoing.delivered += u64::from(subscription.advance(serial, frame));
+        let fits = match is_excluded {
+            true => {
+                let skip = outgoing.skip.get_or_insert_with(|| self.skip(serial)).clone();
+                subscription.pass(serial, skip, Passing::Filtered)
+            }
+            false => subscription.advance(serial, outgoing.frame.clone()),
+        };
+        outgoing.delivered += u64::from(fits);
     }
 
     fn skip(&self, serial: Serial) -> Bytes {
@@ -257,14 +269,14 @@ impl Channel {
         }
     }
 
-    /// The frame after a position as a connection is to see it, if it was heard lately.
-    pub(super) fn recent_after(&self, position: Serial, connection: &ConnectionId) -> Option<Bytes> {
+    /// The frame after a position as a connection is to see it, if it was heard lately, and whether the message itself is kept from it.
+    pub(super) fn recent_after(&self, position: Serial, connection: &ConnectionId) -> Option<(Bytes, bool)> {
         let recent = self.recent.borrow();
         let first = recent.frames.front()?.serial;
         let at = position.next().0.checked_sub(first.0)?;
         let heard = recent.frames.get(at as usize)?;
         let excluded = heard.exclude.as_ref() == Some(connection);
-        Some(if excluded { self.skip(heard.serial) } else { heard.frame.clone() })
+        Some((if excluded { self.skip(heard.serial) } else { heard.frame.clone() }, excluded))
     }
 }
 

@@ -13,6 +13,7 @@ use fanfare_domain::{
     Refusal,
     bus::{Broadcast, Following, Heard},
     connections::{Command, Located},
+    deliveries::Receipts,
     grants::Voucher,
     ids::{AppId, ConnectionId},
     metrics::Metric,
@@ -123,10 +124,11 @@ impl Hub {
         connection: ConnectionId,
         outbox: Outbox,
         located: &Located,
-        presence: bool,
+        (presence, receipts): (bool, Option<Arc<Receipts>>),
     ) -> Rc<Subscription> {
         let channel = self.channel(app, channel);
         let subscription = Subscription::begin(&channel, connection, outbox, located.position, presence);
+        subscription.trace(receipts);
         if channel.is_other_epoch(&located.answer.epoch) {
             self.end_epoch(&subscription);
             return subscription;

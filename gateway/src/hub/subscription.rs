@@ -1,10 +1,18 @@
 //! One socket's place in one channel.
 
-use std::{cell::Cell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use fanfare_domain::ids::ConnectionId;
-use fanfare_protocol::Serial;
+use fanfare_domain::{
+    Timestamp,
+    deliveries::{Passing, Receipts},
+    ids::ConnectionId,
+};
+use fanfare_protocol::{Epoch, Serial};
 
 use super::{channel::Channel, presence::Missed};
 use crate::wire::Outbox;
@@ -33,6 +41,8 @@ pub(crate) struct Subscription {
     watches: bool,
     /// How many presence events there were before it.
     hears_from: u64,
+    /// Its course, if the app keeps a trace.
+    receipts: RefCell<Option<Arc<Receipts>>>,
     /// Of whom nothing was told while it was held.
     pub(super) missed: Missed,
 }
@@ -54,6 +64,7 @@ impl Subscription {
             is_reading: Cell::new(false),
             watches,
             hears_from: channel.watch.events(),
+            receipts: RefCell::default(),
             missed: Missed::default(),
         });
         channel.add(&subscription);
@@ -64,11 +75,13 @@ impl Subscription {
     pub(crate) fn hold(&self) {
         if self.mode.get() != Mode::Ended {
             self.mode.set(Mode::Held);
+            self.receipts.borrow().iter().for_each(|receipts| receipts.hold(true));
         }
     }
 
-    /// Ends it.
-    pub(crate) fn end(self: &Rc<Self>) {
+    /// Ends it: for an error code, or another reason that courses know.
+    pub(crate) fn end(self: &Rc<Self>, reason: &str, now: Timestamp) {
+        self.receipts.borrow().iter().for_each(|receipts| receipts.end(reason, now));
         if self.mode.replace(Mode::Ended) != Mode::Ended {
             self.channel.remove(self);
         }
@@ -101,10 +114,12 @@ impl Subscription {
     }
 
     pub(super) fn set_mode(&self, mode: Mode) {
-        self.mode.set(mode);
+        if self.mode.replace(mode) == Mode::Held {
+            self.receipts.borrow().iter().for_each(|receipts| receipts.hold(false));
+        }
     }
 
-    pub(super) fn position(&self) -> Serial {
+    pub(crate) fn position(&self) -> Serial {
         self.position.get()
     }
 
@@ -112,11 +127,39 @@ impl Subscription {
     ///
     /// An outbox that is full closes the socket by itself, and the client resumes after what it received.
     pub(super) fn advance(&self, serial: Serial, frame: Bytes) -> bool {
-        let fits = self.outbox.push_at(frame, &self.channel.key.1, serial).is_ok();
+        self.advance_by(serial, frame, None)
+    }
+
+    /// The same with a frame that only tells of what is passed over.
+    pub(super) fn pass(&self, serial: Serial, frame: Bytes, why: Passing) -> bool {
+        self.advance_by(serial, frame, Some(why))
+    }
+
+    fn advance_by(&self, serial: Serial, frame: Bytes, passing: Option<Passing>) -> bool {
+        let receipts = self.receipts.borrow();
+        let fits = self.outbox.push_at(frame, &self.channel.key.1, serial, receipts.as_ref()).is_ok();
         if fits {
             self.position.set(serial);
+            receipts.iter().for_each(|receipts| receipts.queued(serial, passing));
         }
         fits
+    }
+
+    /// The channel's epoch, once it is known.
+    pub(crate) fn epoch(&self) -> Option<Epoch> {
+        self.channel.epoch()
+    }
+
+    /// Whether its course is kept.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.receipts.borrow().is_some()
+    }
+
+    /// Keeps its course from now on, or no more.
+    pub(crate) fn trace(&self, receipts: Option<Arc<Receipts>>) {
+        if let Some(last) = self.receipts.replace(receipts) {
+            last.void();
+        }
     }
 
     /// Claims the one reader of the past that a subscription may have.

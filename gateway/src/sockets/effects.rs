@@ -38,11 +38,12 @@ impl SocketActor {
                     self.hub.watch_occupancy(subscription);
                 }
             }
-            Effect::Stop(channel) => {
+            Effect::Stop(channel, reason) => {
                 if let Some(subscription) = self.subscriptions.remove(&channel) {
-                    subscription.end();
+                    subscription.end(reason, self.hub.gateway().ports().clock.now());
                 }
             }
+            Effect::NoteRefusal(channel, code) => self.note_refusal(&channel, code),
             Effect::Publish { id, publish, ack } => self.publish(id, *publish, ack, place, context),
             Effect::Presence { id, channel, wish } => self.presence(id, channel, *wish, place, context),
             Effect::Withdraw(channel) => self.withdraw(channel),
@@ -173,7 +174,10 @@ impl SocketActor {
         let Some(grant) = self.connection.grant() else { return };
         let app = grant.profile.app.id.clone();
         let (id, outbox) = (self.id.clone(), self.outbox.clone());
-        let subscription = self.hub.deliver(app, channel.clone(), id, outbox, located, presence);
+        let start = (located.answer.epoch.clone(), located.position);
+        let recorder = &self.hub.gateway().ports().publisher.recorder;
+        let receipts = recorder.begin(grant, &self.id, self.transport.name(), &channel, start, false);
+        let subscription = self.hub.deliver(app, channel.clone(), id, outbox, located, (presence, receipts));
         self.subscriptions.insert(channel, subscription);
     }
 

@@ -6,6 +6,7 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, 
 use fanfare_domain::{
     Refusal, Timestamp,
     connections::{Command, Connection},
+    deliveries::End,
     ids::{AppId, ConnectionId},
     metrics::Metric,
 };
@@ -23,6 +24,7 @@ use crate::{
     wire::{self, Inbound, Listener, News, Outbox},
 };
 
+mod deliveries;
 mod effects;
 mod pace;
 mod reader;
@@ -189,7 +191,9 @@ impl Actor for SocketActor {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.end_subscriptions();
+        // A poll that was answered is over; else the client closed, or was lost.
+        let left = if self.transport == Transport::Poll { End::ANSWERED } else { End::LEFT };
+        self.end_subscriptions(self.close_reason.map_or(left, ErrorCode::name));
         self.hub.leave(&self.id);
         if self.app.is_some() {
             self.hub.gateway().ports().presence.ended(&self.id);
@@ -231,8 +235,12 @@ type Place = Rc<Option<OwnedSemaphorePermit>>;
 impl SocketActor {
     fn apply(&mut self, command: Command, place: &Place, context: &mut Context<Self>) {
         let now = self.hub.gateway().ports().clock.now();
+        let may_change_trace = matches!(command, Command::AppChanged(_));
         for effect in self.connection.apply(command, now) {
             self.run(effect, place, context);
+        }
+        if may_change_trace {
+            self.trace_as_the_app_wants();
         }
         self.arm(context);
     }
@@ -273,7 +281,7 @@ impl SocketActor {
     /// Sends the close frame and gives the client a moment to answer it.
     fn close(&mut self, code: ErrorCode, context: &mut Context<Self>) {
         self.close_reason = Some(code);
-        self.end_subscriptions();
+        self.end_subscriptions(code.name());
         let row = code.row();
         self.outbox.close(close_frame(row.close.unwrap_or(INTERNAL_ERROR), row.name));
         info!(conn.id = %self.id, code = row.name, "Closed a connection: {}", row.title);
@@ -284,9 +292,10 @@ impl SocketActor {
         });
     }
 
-    fn end_subscriptions(&mut self) {
+    fn end_subscriptions(&mut self, reason: &str) {
+        let now = self.hub.gateway().ports().clock.now();
         for (_, subscription) in self.subscriptions.drain() {
-            subscription.end();
+            subscription.end(reason, now);
         }
     }
 }

@@ -16,6 +16,31 @@ pub(super) fn occupied(app: &AppId) -> String {
     format!("ff:o:i:{{{app}}}")
 }
 
+/// The courses of a client in a channel: a hash of them, and how far it reaches back (`floor`).
+pub(super) fn courses(app: &AppId, rest: &str) -> String {
+    format!("ff:e:c:{{{app}}}:{rest}")
+}
+
+/// An app's courses by when they were told: a sorted set of their ids, each with its channel and client.
+pub(super) fn course_order(app: &AppId) -> String {
+    format!("ff:e:o:{{{app}}}")
+}
+
+/// How far an app's trace reaches back: a hash of when it began (`since`) and of what was let go (`floor`).
+pub(super) fn trace_reach(app: &AppId) -> String {
+    format!("ff:e:r:{{{app}}}")
+}
+
+/// Publishes of an app that keeps a trace: a sorted set by when they were told.
+pub(super) fn traced_publishes(app: &AppId) -> String {
+    format!("ff:e:p:{{{app}}}")
+}
+
+/// There while a node that tells of courses is alive.
+pub(super) fn telling_node(node: &str) -> String {
+    format!("ff:e:n:{{{node}}}")
+}
+
 /// Where control messages are sent; one channel for everyone.
 pub(super) const CONTROL: &str = "ff:control";
 

@@ -19,6 +19,7 @@ use links::{PATIENCE, Task};
 use urls::{Node, Target};
 
 mod bus;
+mod deliveries;
 mod finding;
 mod fingerprints;
 mod forgetting;
@@ -35,6 +36,7 @@ mod urls;
 mod windows;
 
 pub use bus::RedisBus;
+pub use deliveries::SharedTrace;
 pub use fingerprints::Fingerprints;
 pub use limits::SharedLimits;
 pub use occupancy::SharedOccupancy;
@@ -107,6 +109,23 @@ impl Redis {
         let mut answers = scripts::run(link, script, &[call]).await?;
         self.check(&answers);
         refused(answers.pop().unwrap_or(Value::Nil))
+    }
+
+    /// Runs calls of a script, each on keys of one slot; one pipeline a master, all at once. In order for each key.
+    async fn run_script(&self, script: &Script, calls: Vec<Call>) -> Result<(), RedisFault> {
+        let layout = self.layout().await?;
+        let mut batches: Vec<Vec<Call>> = vec![Vec::new(); layout.topology.shards.len()];
+        for call in calls {
+            let Some(key) = call.keys.first() else { continue };
+            batches[layout.topology.shard_of(key)?].push(call);
+        }
+        let wanted = batches.iter().enumerate().filter(|(_, calls)| !calls.is_empty());
+        let runs = wanted.map(async |(shard, calls)| {
+            let answers = scripts::run(layout.link(shard), script, calls).await?;
+            self.check(&answers);
+            answers.into_iter().try_for_each(|answer| refused(answer).map(drop))
+        });
+        futures::future::try_join_all(runs).await.map(drop)
     }
 
     /// Where the masters are. Fails at once while nobody is found.

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use fanfare_domain::{
     StoreError, Timestamp,
     bus::Broadcast,
-    history::{Appended, Head, HistoryPage, MessageLog, Visible},
-    ids::AppId,
+    history::{Appended, Found, Head, HistoryPage, MessageLog, Visible},
+    ids::{AppId, MessageId},
     messages::Message,
     metrics::Metric,
     partitions::Fence,
@@ -118,6 +118,16 @@ impl MessageLog for WindowedLog {
         }
         Metric::WindowReads.add_labelled("log", 1);
         self.log.read(app, channel, range, limit, visible).await
+    }
+
+    async fn find(
+        &self,
+        app: &AppId,
+        channel: &ChannelName,
+        message: &MessageId,
+        visible: Visible,
+    ) -> Result<Option<Found>, StoreError> {
+        self.log.find(app, channel, message, visible).await
     }
 
     async fn sweep(&self, now: Timestamp, limit: u32) -> Result<usize, StoreError> {

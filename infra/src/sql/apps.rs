@@ -29,6 +29,7 @@ struct AppRow {
     epoch: String,
     created_at: i64,
     origins: String,
+    traced_since: Option<i64>,
 }
 
 #[derive(AsChangeset, PartialEq, Default)]
@@ -37,6 +38,7 @@ struct AppChanges {
     name: Option<String>,
     enabled: Option<bool>,
     origins: Option<String>,
+    traced_since: Option<Option<i64>>,
 }
 
 impl From<&App> for AppRow {
@@ -49,6 +51,7 @@ impl From<&App> for AppRow {
             epoch: app.epoch.as_str().to_owned(),
             created_at: stored(app.created_at),
             origins: written(&app.origins),
+            traced_since: app.traced_since.map(stored),
         }
     }
 }
@@ -65,6 +68,7 @@ impl TryFrom<AppRow> for App {
             epoch: Epoch::new(&row.epoch),
             created_at: timestamp(row.created_at),
             origins: origins(&row.origins)?,
+            traced_since: row.traced_since.map(timestamp),
         })
     }
 }
@@ -135,6 +139,7 @@ impl Apps for SqlStore {
             name: patch.name.clone(),
             enabled: patch.enabled,
             origins: patch.origins.as_ref().map(written),
+            traced_since: patch.traced_since.map(|since| since.map(stored)),
         };
         if changes == AppChanges::default() {
             return Ok(Apps::find(self, app).await?.filter(|found| found.tenant == *tenant));

@@ -45,6 +45,7 @@ diesel::table! {
         epoch -> Text,
         created_at -> BigInt,
         origins -> Text,
+        traced_since -> Nullable<BigInt>,
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use fanfare_domain::{Clock, StoreError, bus::Bus, clock::SystemClock, history::MessageLog};
 use fanfare_infra::{
     data_dir::DataDir,
-    memory::{GovernorLimits, MemoryBus, MemoryOccupancy, MemoryPresence, MemoryQueue},
+    memory::{GovernorLimits, MemoryBus, MemoryOccupancy, MemoryPresence, MemoryQueue, MemoryTrace},
     sealing::{MasterKey, Sealer},
     sql::SqlStore,
 };
@@ -22,6 +22,7 @@ use super::{Engines, Node, Served, Task};
 use crate::{
     beats,
     config::Config,
+    deliveries,
     delivery::Delivery,
     problem::Problem,
     readiness::{Dependency, Readiness, appends::Appends, checks::Check},
@@ -56,8 +57,9 @@ pub async fn compose(config: &Config, stopped: &watch::Receiver<bool>) -> Result
         limits: Arc::new(GovernorLimits::default()),
         presence: MemoryPresence::new(bus.clone(), clock.clone()),
         occupancy: Arc::new(MemoryOccupancy::default()),
+        trace: Arc::new(MemoryTrace::new(clock.now())),
     };
-    let Served { services, gateway, .. } = super::serve(config, plans, engines);
+    let Served { services, gateway, recorder, .. } = super::serve(config, plans, engines);
     let runs = Arc::new(AtomicBool::new(false));
     let readiness = Readiness::new(vec![
         Dependency { name: "database", optional: false, check: Check::Database(store.clone()) },
@@ -68,6 +70,7 @@ pub async fn compose(config: &Config, stopped: &watch::Receiver<bool>) -> Result
         Box::pin(fanfare_worker::sweep(log.clone(), clock.clone(), stopped.clone())),
         Box::pin(beats::send(bus.clone(), stopped.clone())),
         Box::pin(gateway.clone().count_occupancy(stopped.clone())),
+        Box::pin(deliveries::tell(recorder.clone(), stopped.clone())),
     ];
     let delivery = Delivery::from_queue(queue.clone(), deliver(queue, log, bus, runs));
     Ok(Node {
@@ -77,6 +80,7 @@ pub async fn compose(config: &Config, stopped: &watch::Receiver<bool>) -> Result
         clock,
         services: Some(services),
         gateway: Some(gateway),
+        recorder: Some(recorder),
         delivery: Some(delivery),
         tasks,
         readiness,

@@ -9,6 +9,7 @@ use fanfare_domain::{
     apps::Apps,
     bus::Bus,
     clock::SystemClock,
+    deliveries::{DeliveryTrace, Recorder},
     directory::Directory,
     grants::Authenticator,
     history::MessageLog,
@@ -56,6 +57,8 @@ pub struct Node {
     pub services: Option<Services>,
     /// The sockets, if the role has them.
     pub gateway: Option<Gateway>,
+    /// Takes note of what becomes of messages, if the role serves anything.
+    pub recorder: Option<Recorder>,
     /// From the queue to the log to the bus, if the role has it.
     pub delivery: Option<Delivery>,
     /// What goes on beside.
@@ -88,17 +91,19 @@ struct Engines {
     limits: Arc<dyn AppLimits>,
     presence: Arc<dyn Presence>,
     occupancy: Arc<dyn Occupancy>,
+    trace: Arc<dyn DeliveryTrace>,
 }
 
 /// What is served, whole; a role takes its part of it.
 struct Served {
     directory: Arc<dyn Directory>,
+    recorder: Recorder,
     services: Services,
     gateway: Gateway,
 }
 
 fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
-    let Engines { store, log, gateway_log, bus, intake, limits, presence, occupancy } = engines;
+    let Engines { store, log, gateway_log, bus, intake, limits, presence, occupancy, trace } = engines;
     let plans = Arc::new(plans);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let accounts: Arc<dyn Accounts> = Arc::new(store.clone());
@@ -118,7 +123,8 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
     ));
     let key_sets = Arc::new(FetchedKeySets::new(outbound.clone(), clock.clone()));
     let authenticator = Authenticator::new(directory.clone(), key_sets, clock.clone());
-    let publisher = Publisher { intake, bus: bus.clone(), limits: limits.clone(), clock: clock.clone() };
+    let publisher = publisher(intake, &bus, &limits, &clock, &trace);
+    let recorder = publisher.recorder.clone();
     let census = Census { occupancy, members: Arc::new(PresentMembers(presence.clone())) };
     let gateway_ports = GatewayPorts {
         authenticator: authenticator.clone(),
@@ -145,6 +151,7 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
         limits,
         presence,
         census,
+        trace,
         publisher,
         authenticator,
         plans,
@@ -152,7 +159,19 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
     };
     let services = Services::new(ports, config.api.clone());
     let gateway = Gateway::new(config.gateway(), gateway_ports);
-    Served { directory, services, gateway }
+    Served { directory, recorder, services, gateway }
+}
+
+/// What publishes, and takes note of it.
+fn publisher(
+    intake: Arc<dyn Intake>,
+    bus: &Arc<dyn Bus>,
+    limits: &Arc<dyn AppLimits>,
+    clock: &Arc<dyn Clock>,
+    trace: &Arc<dyn DeliveryTrace>,
+) -> Publisher {
+    let recorder = Recorder::new(trace.clone(), clock.clone());
+    Publisher { intake, bus: bus.clone(), limits: limits.clone(), clock: clock.clone(), recorder }
 }
 
 /// What calls the URLs that tenants give.

@@ -14,7 +14,7 @@ use fanfare_domain::{
 };
 use fanfare_infra::{
     rabbitmq::{Rabbit, RabbitConfig},
-    redis::{Fingerprints, Redis, RedisBus, RedisPresence, SharedLimits, SharedOccupancy, WindowedLog},
+    redis::{Fingerprints, Redis, RedisBus, RedisPresence, SharedLimits, SharedOccupancy, SharedTrace, WindowedLog},
     sql::SqlStore,
 };
 use fanfare_worker::{Health, OwnPorts};
@@ -26,7 +26,7 @@ use super::{Engines, Node, Served, Task, postgres};
 use crate::{
     beats,
     config::{Config, engines as urls},
-    control,
+    control, deliveries,
     delivery::Delivery,
     migrate,
     problem::Problem,
@@ -74,6 +74,10 @@ pub async fn compose(
     if let Some(served) = served.as_ref().filter(|_| role.has_gateway()) {
         tasks.push(Box::pin(served.gateway.clone().count_occupancy(stopped.clone())));
     }
+    let recorder = served.as_ref().map(|served| served.recorder.clone());
+    if let Some(recorder) = recorder.clone() {
+        tasks.push(Box::pin(deliveries::tell(recorder, stopped.clone())));
+    }
     let (services, gateway) = served.map(|Served { services, gateway, .. }| (services, gateway)).unzip();
     Ok(Node {
         home: config.data_dir.clone(),
@@ -82,6 +86,7 @@ pub async fn compose(
         clock,
         services: services.filter(|_| role.has_api()),
         gateway: gateway.filter(|_| role.has_gateway()),
+        recorder,
         delivery,
         tasks,
         readiness: Readiness::new(dependencies),
@@ -99,6 +104,7 @@ fn engines(opened: &Opened, log: &Arc<dyn MessageLog>, node: &WorkerId) -> Engin
         limits: SharedLimits::new(opened.redis.clone(), node.as_str()),
         presence: RedisPresence::new(opened.redis.clone(), node.as_str()),
         occupancy: SharedOccupancy::new(opened.redis.clone(), node.as_str()),
+        trace: SharedTrace::new(opened.redis.clone(), node.as_str()),
     }
 }
 

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 use fanfare_domain::{
     StoreError, Timestamp,
-    history::{Appended, Head, HistoryPage, MessageLog, Visible},
-    ids::AppId,
+    history::{Appended, Found, Head, HistoryPage, MessageLog, Visible},
+    ids::{AppId, MessageId},
     partitions::Fence,
     publishing::Accepted,
 };
@@ -70,6 +70,16 @@ impl MessageLog for Watched {
         visible: Visible,
     ) -> Result<Option<HistoryPage>, StoreError> {
         self.log.read(app, channel, range, limit, visible).await
+    }
+
+    async fn find(
+        &self,
+        app: &AppId,
+        channel: &ChannelName,
+        message: &MessageId,
+        visible: Visible,
+    ) -> Result<Option<Found>, StoreError> {
+        self.log.find(app, channel, message, visible).await
     }
 
     async fn sweep(&self, now: Timestamp, limit: u32) -> Result<usize, StoreError> {

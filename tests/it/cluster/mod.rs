@@ -13,6 +13,7 @@ use crate::harness::{
 };
 
 mod caches;
+mod deliveries;
 mod drains;
 mod gateways;
 mod limits;

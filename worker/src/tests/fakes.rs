@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use fanfare_domain::{
     StoreError, Timestamp,
     bus::{Ahead, Broadcast, Bus, BusError, Listener},
-    history::{Appended, Head, HistoryPage, MessageLog, Visible},
+    history::{Appended, Found, Head, HistoryPage, MessageLog, Visible},
     ids::{AppId, MessageId},
     messages::Message,
     partitions::{Fence, Partition},
@@ -190,6 +190,10 @@ impl MessageLog for FakeLog {
         _: Visible,
     ) -> Result<Option<HistoryPage>, StoreError> {
         Err(StoreError::unavailable("workers read no pages"))
+    }
+
+    async fn find(&self, _: &AppId, _: &ChannelName, _: &MessageId, _: Visible) -> Result<Option<Found>, StoreError> {
+        Err(StoreError::unavailable("workers look for no message"))
     }
 
     async fn sweep(&self, _: Timestamp, _: u32) -> Result<usize, StoreError> {

@@ -98,8 +98,8 @@ impl Checker {
             }
             Effect::Deliver { channel, .. } => assert!(self.delivering.insert(channel)),
             Effect::WatchOccupancy(channel) => assert!(self.delivering.contains(&channel)),
-            Effect::Stop(channel) => assert!(self.delivering.remove(&channel)),
-            Effect::Hold | Effect::Resume => {}
+            Effect::Stop(channel, _) => assert!(self.delivering.remove(&channel)),
+            Effect::Hold | Effect::Resume | Effect::NoteRefusal(..) => {}
             Effect::Withdraw(channel) => _ = self.entered.remove(&channel),
             pending => self.pending.push(pending),
         }

@@ -64,12 +64,14 @@ struct Subject {
     now: Timestamp,
     said: Vec<Value>,
     wants: Vec<Effect>,
+    /// Subscriptions that were refused.
+    refused: Vec<(String, ErrorCode)>,
 }
 
 impl Subject {
     fn new() -> Self {
         let machine = Connection::new(ConnectionId::generate(), &ConnectionConfig::default(), None, START);
-        Self { machine, now: START, said: Vec::new(), wants: Vec::new() }
+        Self { machine, now: START, said: Vec::new(), wants: Vec::new(), refused: Vec::new() }
     }
 
     fn connected(grant: Grant) -> Self {
@@ -94,6 +96,7 @@ impl Subject {
         for effect in self.machine.apply(command, self.now) {
             match effect {
                 Effect::Send(text) | Effect::SendPage(text) => self.said.push(serde_json::from_str(&text).unwrap()),
+                Effect::NoteRefusal(channel, code) => self.refused.push((channel.to_string(), code)),
                 other => self.wants.push(other),
             }
         }

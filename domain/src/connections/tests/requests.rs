@@ -98,6 +98,9 @@ fn rights_decide_what_may_be_asked() {
         assert_eq!(subject.take_said()[0]["error"]["code"], "forbidden", "{request}");
     }
     assert!(subject.wants.is_empty());
+    // The second has the right to subscribe, but not to begin in the past.
+    let refused = |channel: &str| (channel.to_owned(), ErrorCode::Forbidden);
+    assert_eq!(subject.refused, [refused("other"), refused("news")]);
 }
 
 #[test]
@@ -149,7 +152,7 @@ fn a_rule_that_changes_ends_what_it_no_longer_allows() {
     subject.take_said();
     subject.apply(Command::AppChanged(Ok(profile(&[]))));
     assert_eq!(subject.said[0]["op"], "unsubscribed");
-    assert!(matches!(subject.wants.last(), Some(Effect::Stop(_))));
+    assert!(matches!(subject.wants.last(), Some(Effect::Stop(_, "forbidden"))));
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn a_narrower_token_ends_only_what_lost_its_right() {
     assert_eq!(subject.said[1]["op"], "unsubscribed");
     assert_eq!(subject.said[1]["channel"], "b");
     assert_eq!(subject.said.len(), 2);
-    assert!(matches!(&subject.wants[..], [Effect::Stop(channel)] if channel.as_str() == "b"));
+    assert!(matches!(&subject.wants[..], [Effect::Stop(channel, "forbidden")] if channel.as_str() == "b"));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_replaced_history_ends_only_that_subscription() {
     subject.apply(Command::EpochChanged(ChannelName::parse("a").unwrap()));
     assert_eq!(subject.said[0]["op"], "unsubscribed");
     assert_eq!(subject.said[0]["error"]["code"], "epoch_changed");
-    assert!(matches!(&subject.wants[..], [Effect::Stop(channel)] if channel.as_str() == "a"));
+    assert!(matches!(&subject.wants[..], [Effect::Stop(channel, _)] if channel.as_str() == "a"));
     assert_eq!(subject.closed_with(), None);
 }
 

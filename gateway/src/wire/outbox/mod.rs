@@ -3,7 +3,7 @@
 use std::{any::Any, cell::RefCell, future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
-use fanfare_domain::metrics::Metric;
+use fanfare_domain::{deliveries::Receipts, metrics::Metric};
 use fanfare_protocol::{ChannelName, Serial};
 use tokio::sync::OwnedMutexGuard;
 
@@ -74,17 +74,24 @@ impl Outbox {
         self.push_with(frame, || None)
     }
 
-    /// The same with a frame that brings the client to a serial of a channel.
-    pub(crate) fn push_at(&self, frame: Bytes, channel: &ChannelName, serial: Serial) -> Result<(), Full> {
-        self.push_with(frame, || Some(Box::new(Mark { channel: channel.clone(), serial })))
+    /// The same with a frame that brings the client to a serial of a channel, of which some take note once it has left.
+    pub(crate) fn push_at(
+        &self,
+        frame: Bytes,
+        channel: &ChannelName,
+        serial: Serial,
+        receipts: Option<&Arc<Receipts>>,
+    ) -> Result<(), Full> {
+        let is_wanted = receipts.is_some() || self.0.borrow().is_marked;
+        let mark = || Box::new(Mark { channel: channel.clone(), serial, receipts: receipts.cloned() });
+        self.push_with(frame, || is_wanted.then(mark))
     }
 
     fn push_with(&self, frame: Bytes, mark: impl FnOnce() -> Option<Box<Mark>>) -> Result<(), Full> {
         let mut state = self.0.borrow_mut();
         match state.phase {
             Phase::Open if state.bytes < state.limit && state.is_admitted(frame.len()) => {
-                let mark = if state.is_marked { mark() } else { None };
-                state.queue_marked(frame, Kind::Durable, mark);
+                state.queue_marked(frame, Kind::Durable, mark());
                 Ok(())
             }
             Phase::Open => {

@@ -3,7 +3,7 @@
 use std::{any::Any, collections::VecDeque, sync::Arc, task::Waker};
 
 use bytes::Bytes;
-use fanfare_domain::metrics::Metric;
+use fanfare_domain::{deliveries::Receipts, metrics::Metric};
 use fanfare_protocol::{ChannelName, Serial};
 use tokio::sync::Mutex;
 
@@ -40,12 +40,28 @@ pub(super) struct Queued {
 }
 
 /// The place that a frame brings its client to: it has everything of the channel up to this serial.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Mark {
     /// The channel.
     pub(crate) channel: ChannelName,
     /// The serial.
     pub(crate) serial: Serial,
+    /// Who takes note once the frame has left.
+    pub(crate) receipts: Option<Arc<Receipts>>,
+}
+
+impl PartialEq for Mark {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.channel, self.serial) == (&other.channel, other.serial)
+    }
+}
+
+impl Mark {
+    fn left(&self) {
+        if let Some(receipts) = &self.receipts {
+            receipts.written(self.serial);
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,8 +176,10 @@ impl State {
         let chunk = first.frame.split_to(first.frame.len().min(CHUNK_BYTES));
         let queued = Queued { frame: chunk, kind: first.kind, mark: None };
         self.is_begun = !first.frame.is_empty();
-        if !self.is_begun {
-            self.frames.pop_front();
+        if !self.is_begun
+            && let Some(mark) = self.frames.pop_front().and_then(|whole| whole.mark)
+        {
+            mark.left();
         }
         self.left(&queued);
         Some(queued.frame)
@@ -172,6 +190,7 @@ impl State {
         let at = self.frames.iter().position(|queued| is_wanted(&queued.frame))?;
         let queued = self.frames.remove(at)?;
         self.left(&queued);
+        queued.mark.iter().for_each(|mark| mark.left());
         Some(queued)
     }
 

@@ -2,6 +2,13 @@
 
 use std::task::{Context, Waker};
 
+use fanfare_domain::{
+    Clock,
+    clock::SystemClock,
+    deliveries::{Beginning, Ledger, Place},
+    ids::{AppId, ConnectionId},
+};
+use fanfare_protocol::{ClientName, Epoch};
 use futures::FutureExt;
 
 use super::{state::CHUNK_BYTES, *};
@@ -104,20 +111,20 @@ fn ephemeral_frames_are_dropped_oldest_first_and_never_displace_others() {
 fn a_wire_that_asks_gets_whole_frames_with_their_places_and_picks_what_it_wants() {
     let channel = ChannelName::parse("chat:1").unwrap();
     let (outbox, mut outlet) = Outbox::marked(10);
-    outbox.push_at(frame(4), &channel, Serial(7)).unwrap();
+    outbox.push_at(frame(4), &channel, Serial(7), None).unwrap();
     outbox.push(frame(1)).unwrap();
     let said = outlet.take(|frame| frame.len() == 1).now_or_never().flatten().unwrap();
     assert_eq!(said.mark, None);
     assert!(outlet.take_now(|frame| frame.len() == 1).is_none());
     let taken = outlet.take_now(|_| true).unwrap();
-    assert_eq!(taken.mark.as_deref(), Some(&Mark { channel, serial: Serial(7) }));
+    assert_eq!(taken.mark.as_deref(), Some(&Mark { channel, serial: Serial(7), receipts: None }));
     assert_eq!((written(&outbox), outbox.0.borrow().bytes), (0, 0));
 }
 
 #[test]
 fn a_socket_s_frames_carry_no_places() {
     let outbox = Outbox::new(10);
-    outbox.push_at(frame(4), &ChannelName::parse("chat:1").unwrap(), Serial(7)).unwrap();
+    outbox.push_at(frame(4), &ChannelName::parse("chat:1").unwrap(), Serial(7), None).unwrap();
     assert_eq!(outbox.0.borrow().frames[0].mark, None);
 }
 
@@ -128,4 +135,36 @@ fn an_outbox_without_an_outlet_takes_nothing_more() {
     drop(outlet);
     assert_eq!((written(&outbox), outbox.is_open()), (0, false));
     assert_eq!(outbox.news().now_or_never(), Some(News::Finished));
+}
+
+#[test]
+fn who_takes_note_of_frames_hears_when_each_has_left_whole() {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let place = Place {
+        app: AppId::generate(),
+        channel: ChannelName::parse("chat:1").unwrap(),
+        client: ClientName::parse("ann").unwrap(),
+    };
+    let (channel, ledger) = (place.channel.clone(), Ledger::default());
+    let (connection, epoch) = (ConnectionId::generate(), Epoch::new("e"));
+    let beginning = Beginning { place, connection, transport: "websocket", epoch, from: Serial(6), is_late: false };
+    let receipts = ledger.begin(beginning, clock.now());
+    let written = || {
+        receipts.hold(true);
+        receipts.hold(false);
+        ledger.take(1, clock.now()).courses.first().map(|(_, course)| course.written)
+    };
+    let outbox = Outbox::new(CHUNK_BYTES * 4);
+    outbox.push_at(frame(CHUNK_BYTES + 1), &channel, Serial(7), Some(&receipts)).unwrap();
+    outbox.push_at(frame(1), &channel, Serial(8), Some(&receipts)).unwrap();
+    let take = || outbox.0.borrow_mut().take_chunk().is_some();
+    assert!(take());
+    assert_eq!(written(), Some(Serial(6)), "a part has left");
+    assert!(take());
+    assert_eq!(written(), Some(Serial(7)));
+    assert!(take() && !take());
+    assert_eq!(written(), Some(Serial(8)));
+    outbox.push_at(frame(1), &channel, Serial(9), Some(&receipts)).unwrap();
+    outbox.0.borrow_mut().overflow();
+    assert_eq!(written(), Some(Serial(8)), "what is let go has not left");
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fanfare_domain::{
     StoreError, Timestamp,
-    history::{Appended, Head, HistoryPage, MessageLog, Visible},
-    ids::AppId,
+    history::{Appended, Found, Head, HistoryPage, MessageLog, Visible},
+    ids::{AppId, MessageId},
     partitions::Fence,
     publishing::Accepted,
 };
@@ -68,6 +68,19 @@ impl MessageLog for SqlStore {
                 let page = pages::read(&mut conn, &app, &channel, range, limit, visible).await;
                 conn.finish(page).await
             })
+            .await
+    }
+
+    async fn find(
+        &self,
+        app: &AppId,
+        channel: &ChannelName,
+        message: &MessageId,
+        visible: Visible,
+    ) -> Result<Option<Found>, StoreError> {
+        let (app, channel, message) = (app.clone(), channel.clone(), message.clone());
+        self.db
+            .work(|db| async move { pages::find(&mut db.read().await?, &app, &channel, &message, visible).await })
             .await
     }
 

@@ -7,7 +7,7 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use fanfare_domain::{
     StoreError, Timestamp,
-    history::{HistoryPage, PAGE_BYTES, Visible},
+    history::{Found, HistoryPage, PAGE_BYTES, Visible},
     ids::{AppId, MessageId},
     messages::Message,
     publishing::IDEMPOTENCY_WINDOW,
@@ -154,6 +154,29 @@ async fn floor(conn: &mut Conn, log: Log<'_>, head: u64, visible: Visible) -> Re
     let by_time = oldest.map_or(head, |oldest| serial(oldest).saturating_sub(1));
     let by_count = visible.retention.max_messages.map_or(0, |most| head.saturating_sub(most));
     Ok(by_time.max(by_count).min(head))
+}
+
+/// The last message of that id.
+pub(super) async fn find(
+    conn: &mut Conn,
+    app: &AppId,
+    channel: &ChannelName,
+    message: &MessageId,
+    visible: Visible,
+) -> Result<Option<Found>, StoreError> {
+    let row = on_dialect!(&mut *conn, |c| messages::table
+        .filter(messages::app_id.eq(app.as_str()))
+        .filter(messages::channel.eq(channel.as_str()))
+        .filter(messages::id.eq(message.as_str()))
+        .order(messages::serial.desc())
+        .select((messages::serial, messages::time))
+        .first::<(i64, i64)>(c)
+        .await
+        .optional())?;
+    let Some((at, time)) = row else { return Ok(None) };
+    let Some(head) = heads::find(conn, app, channel).await? else { return Ok(None) };
+    let floor = Serial(floor(conn, Log { app, channel }, head.serial.0, visible).await?);
+    Ok(Some(Found { epoch: head.epoch, serial: Serial(serial(at)), time: timestamp(time), floor }))
 }
 
 /// By serial.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fanfare_domain::{
     apps::App,
-    history::{Head, PAGE_BYTES, Visible},
+    history::{Head, MessageLog, PAGE_BYTES, Visible},
     ids::AppId,
     rules::Retention,
 };
@@ -118,4 +118,20 @@ pub async fn only_the_last_messages_are_shown(log: &impl Log) {
     assert_eq!(read(2).await, (3, vec![4, 5]));
     assert_eq!(read(99).await, (0, vec![1, 2, 3, 4, 5]));
     assert_eq!(read(0).await, (5, vec![]));
+}
+
+pub async fn a_message_is_found_by_its_id_with_the_floor_of_what_is_visible(log: &impl Log) {
+    let (app, other) = (new_app(log).await, new_app(log).await);
+    let batch: Vec<_> = (1..=4).map(|number| message(&app, "a", &number.to_string())).collect();
+    log.append(None, &batch).await.unwrap();
+    let newest_two = Visible { retention: Retention { retention_s: DAY_S, max_messages: Some(2) }, now: NOW };
+    let find = async |app: &App, name: &str, at: usize, visible| {
+        let found = MessageLog::find(log, &app.id, &channel(name), &batch[at].message.id, visible).await.unwrap();
+        found.map(|found| (found.epoch == app.epoch, found.serial.0, found.floor.0, found.time))
+    };
+    assert_eq!(find(&app, "a", 2, a_day()).await, Some((true, 3, 0, NOW)));
+    assert_eq!(find(&app, "a", 2, newest_two).await, Some((true, 3, 2, NOW)));
+    assert_eq!(find(&app, "a", 0, newest_two).await, Some((true, 1, 2, NOW)), "there, and not visible");
+    assert_eq!(find(&app, "b", 2, a_day()).await, None);
+    assert_eq!(find(&other, "a", 2, a_day()).await, None);
 }
