@@ -4,6 +4,7 @@ pub mod data_dir;
 pub mod envelopes;
 pub mod key_sets;
 pub mod memory;
+pub mod names;
 pub mod outbound;
 pub mod rabbitmq;
 pub mod redis;

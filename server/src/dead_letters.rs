@@ -10,7 +10,7 @@ use fanfare_domain::Timestamp;
 use fanfare_infra::rabbitmq::dead_letters::{self, DeadLetter, DeadLettersError, Replayed, Which};
 use secrecy::ExposeSecret;
 
-use crate::{config::Config, output, problem::Problem};
+use crate::{compose::postgres, config::Config, output, problem::Problem};
 
 /// What is to be done with dead letters.
 #[derive(Debug, Subcommand)]
@@ -52,13 +52,17 @@ pub async fn run(config: &Config, action: Action) -> Result<(), Problem> {
             "Set FANFARE_DATABASE_URL, FANFARE_REDIS_URL, FANFARE_AMQP_URL and FANFARE_MASTER_KEY as for the processes whose dead letters are meant.",
         )
     })?;
+    let store = postgres::connect(config, engines).await?;
+    let names = &postgres::require_migrated(&store, config).await?.names;
     let url = engines.amqp_url.expose_secret();
     let text = match action {
-        Action::List { limit } => list(&dead_letters::list(url, limit).await.map_err(failed)?),
-        Action::Show { id } => show(&dead_letters::show(url, &id).await.map_err(failed)?.ok_or_else(|| unknown(&id))?),
+        Action::List { limit } => list(&dead_letters::list(url, names, limit).await.map_err(failed)?),
+        Action::Show { id } => {
+            show(&dead_letters::show(url, names, &id).await.map_err(failed)?.ok_or_else(|| unknown(&id))?)
+        }
         Action::Replay(args) => {
             let which = args.which();
-            let replayed = dead_letters::replay(url, &which).await.map_err(failed)?;
+            let replayed = dead_letters::replay(url, names, &which).await.map_err(failed)?;
             match &which {
                 Which::Id(id) if replayed == Replayed::default() => return Err(unknown(id)),
                 _ => told(replayed),

@@ -1,9 +1,12 @@
-//! `fanfare migrate`: tables, master key, queues and the number of partitions, made ready for this version.
+//! `fanfare migrate`: tables, master key, queues and what is fixed for good, made ready for this version.
 
 use std::time::Duration;
 
 use fanfare_domain::partitions::Partition;
-use fanfare_infra::{rabbitmq, sql::SqlStore};
+use fanfare_infra::{
+    rabbitmq,
+    sql::{Installation, SqlStore},
+};
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
@@ -29,11 +32,13 @@ pub async fn run(config: &Config) -> Result<(), Problem> {
     let tell = |line: String| output::print(&format!("{line}\n")).map(drop);
     tell(tables(&store).await?)?;
     tell("Master key: it is the one that this database was made with".to_owned())?;
-    let fixed = fixed(&store, config).await?;
-    let count = queues(&store, config, engines, fixed).await?;
-    tell(format!("RabbitMQ: the queues of {count} partitions are declared"))?;
+    let fixed = postgres::fixed(&store, config).await?;
+    let Installation { partitions, names } = queues(&store, config, engines, fixed.as_ref()).await?;
+    tell(format!("RabbitMQ: the queues of {partitions} partitions are declared"))?;
     let how = if fixed.is_some() { "were fixed before" } else { "are fixed now, for good" };
-    tell(format!("Partitions: {count}; they {how}"))
+    tell(format!("Partitions: {partitions}; they {how}"))?;
+    let how = if fixed.is_some() { "was fixed before" } else { "is fixed now, for good" };
+    tell(format!("Prefix: `{names}`; it {how}"))
 }
 
 /// Brings the tables up to this version's and compares the master key; says what was done. Whoever does it at the same time waits.
@@ -58,35 +63,33 @@ pub async fn tables(store: &SqlStore) -> Result<String, Problem> {
     Ok(done)
 }
 
-/// The number of partitions that was fixed before, if one was; refused if another one is configured.
-pub async fn fixed(store: &SqlStore, config: &Config) -> Result<Option<Partition>, Problem> {
-    let fixed = store.partitions().await.map_err(|error| postgres::unusable(&error))?;
-    fixed.map(|fixed| postgres::check_partitions(fixed, config.partitions).map(|()| fixed)).transpose()
-}
-
-/// Declares the queues, and fixes the number of partitions where that was not done before.
+/// Declares the queues, and fixes their number and what they are called where that was not done before.
 pub async fn queues(
     store: &SqlStore,
     config: &Config,
     engines: &Engines,
-    fixed: Option<Partition>,
-) -> Result<Partition, Problem> {
-    let wanted = fixed.or(config.partitions).unwrap_or(PARTITIONS);
-    declare(engines, wanted).await?;
-    // Fixed once the queues are there, so that a fixed number always has its queues.
-    let count = store.fix_partitions(wanted).await.map_err(|error| postgres::unusable(&error))?;
-    if count != wanted {
+    fixed: Option<&Installation>,
+) -> Result<Installation, Problem> {
+    let configured = || Installation {
+        partitions: config.partitions.unwrap_or(PARTITIONS),
+        names: config.prefix.clone().unwrap_or_default(),
+    };
+    let wanted = fixed.cloned().unwrap_or_else(configured);
+    declare(engines, &wanted).await?;
+    // Fixed once the queues are there, so that what is fixed always has its queues.
+    let fixed = store.fix(wanted.clone()).await.map_err(|error| postgres::unusable(&error))?;
+    if fixed != wanted {
         // Somebody else was faster.
-        postgres::check_partitions(count, config.partitions)?;
-        declare(engines, count).await?;
+        postgres::check_fixed(&fixed, config)?;
+        declare(engines, &fixed).await?;
     }
-    Ok(count)
+    Ok(fixed)
 }
 
-async fn declare(engines: &Engines, count: Partition) -> Result<(), Problem> {
+async fn declare(engines: &Engines, Installation { partitions, names }: &Installation) -> Result<(), Problem> {
     let remedy = "Check that RabbitMQ runs, and that `amqp_url` (FANFARE_AMQP_URL) names a user, a password and a virtual host that it takes.";
     let failed = |error: String| Problem::new(format!("the queues cannot be declared in RabbitMQ: {error}"), remedy);
-    match timeout(PATIENCE, rabbitmq::declare(engines.amqp_url.expose_secret(), count)).await {
+    match timeout(PATIENCE, rabbitmq::declare(engines.amqp_url.expose_secret(), names, *partitions)).await {
         Ok(declared) => declared.map_err(|error| failed(error.to_string())),
         Err(_) => Err(failed(format!("it took longer than {} s", PATIENCE.as_secs()))),
     }

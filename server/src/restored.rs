@@ -1,6 +1,7 @@
 //! `fanfare restored`: what has to be done after a backup of the database was put back.
 
 use fanfare_domain::StoreError;
+use fanfare_infra::names::Names;
 
 use crate::{
     compose::{embedded, postgres, production},
@@ -14,9 +15,9 @@ pub async fn run(config: &Config) -> Result<(), Problem> {
     let apps = match &config.engines {
         Some(engines) => {
             let store = postgres::connect(config, engines).await?;
-            postgres::require_migrated(&store, config).await?;
+            let installation = postgres::require_migrated(&store, config).await?;
             let apps = store.begin_epochs().await.map_err(|error| postgres::unusable(&error))?;
-            forget_channels(engines).await?;
+            forget_channels(engines, &installation.names).await?;
             apps
         }
         None => {
@@ -30,8 +31,8 @@ pub async fn run(config: &Config) -> Result<(), Problem> {
 }
 
 /// What Redis still knows of channels is of the state before.
-async fn forget_channels(engines: &Engines) -> Result<(), Problem> {
-    let forgotten = production::redis(engines)?.forget_channels().await;
+async fn forget_channels(engines: &Engines, names: &Names) -> Result<(), Problem> {
+    let forgotten = production::redis(engines, names)?.forget_channels().await;
     forgotten.map(drop).map_err(|error| {
         Problem::new(
             format!("every app has a new epoch, but what Redis keeps of channels could not be removed: {error}"),

@@ -20,10 +20,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long one request to the broker may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A new connection; the name is resolved anew. What goes wrong is told without the URL.
-pub(super) async fn connect(url: &SecretString, purpose: &str) -> Result<Connection, String> {
+/// A new connection, which the broker shows under that name; the host is resolved anew. What goes wrong is told without the URL.
+pub(super) async fn connect(url: &SecretString, name: String) -> Result<Connection, String> {
     let uri = parse(url.expose_secret())?;
-    let name = format!("fanfare {purpose}");
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     match timeout(CONNECT, Connection::connect_uri(uri, properties)).await {
         Ok(connected) => connected.map_err(|error| error.to_string()),

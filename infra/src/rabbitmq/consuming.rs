@@ -25,8 +25,8 @@ use super::{
     publishing::Publishing,
     queues::RabbitQueue,
     taking::Taking,
-    topology::queue_name,
 };
+use crate::names::Names;
 
 /// How many messages of a queue are handed to its consumer ahead of their acks; the same on every worker, since the first so many of each
 /// consumer are looked up as if they were stored already.
@@ -37,6 +37,7 @@ const FIRST_MESSAGE: Duration = Duration::from_secs(2);
 /// What queues are taken from.
 pub(super) struct Consuming {
     url: SecretString,
+    names: Names,
     publishing: Arc<Publishing>,
     connection: tokio::sync::Mutex<Slot>,
     taken: Mutex<HashMap<Partition, Weak<Taking>>>,
@@ -56,8 +57,8 @@ struct Away {
 }
 
 impl Consuming {
-    pub fn new(url: SecretString, publishing: Arc<Publishing>) -> Self {
-        Self { url, publishing, connection: Default::default(), taken: Mutex::default() }
+    pub fn new(url: SecretString, names: Names, publishing: Arc<Publishing>) -> Self {
+        Self { url, names, publishing, connection: Default::default(), taken: Mutex::default() }
     }
 
     /// The partitions whose queues are taken from now.
@@ -81,7 +82,7 @@ impl Consuming {
         if let Some(away) = slot.away.as_ref().filter(|away| Instant::now() < away.until) {
             return Err(away.reason.clone());
         }
-        match connect(&self.url, "consuming").await {
+        match connect(&self.url, self.names.connection("consuming")).await {
             Ok(connection) => {
                 if slot.away.take().is_some() {
                     info!("RabbitMQ is back: partitions are taken from again");
@@ -124,7 +125,7 @@ impl Consuming {
         partition: Partition,
     ) -> Result<RabbitQueue, QueueError> {
         let away = QueueError::Unavailable;
-        let (name, nothing) = (queue_name(partition), FieldTable::default());
+        let (name, nothing) = (self.names.queue(partition), FieldTable::default());
         let passive = QueueDeclareOptions::default().passive();
         let declared =
             within(channel.queue_declare(name.as_str().into(), passive, nothing.clone())).await.map_err(away)?;

@@ -25,9 +25,11 @@ use tokio::time::interval;
 use super::{
     connections::{connect, within},
     publishing::{Publishing, Verdict},
-    topology::{DEAD_LETTERS, queue_name},
 };
-use crate::envelopes::{EnvelopeError, queued};
+use crate::{
+    envelopes::{EnvelopeError, queued},
+    names::Names,
+};
 
 const ID: &str = "fanfare-id";
 const TIME: &str = "fanfare-time";
@@ -146,7 +148,7 @@ pub(super) async fn bury(
     if let Some(id) = original.and_then(|original| original.message_id().as_ref()) {
         headers.insert(MESSAGE_ID.into(), text(id.as_str()));
     }
-    match publishing.publish(DEAD_LETTERS.to_owned(), body, Some(headers)).await {
+    match publishing.publish(publishing.names.dead_letters(), body, Some(headers)).await {
         Verdict::Confirmed => Ok(()),
         verdict => Err(QueueError::Unavailable(format!("a dead letter was not confirmed ({verdict:?})"))),
     }
@@ -162,8 +164,8 @@ fn text(text: &str) -> AMQPValue {
 }
 
 /// The oldest dead letters, at most so many and never more than 65,535. They stay where they are.
-pub async fn list(url: &str, limit: usize) -> Result<Vec<DeadLetter>, DeadLettersError> {
-    let mut reader = Reader::open(url, limit).await?;
+pub async fn list(url: &str, names: &Names, limit: usize) -> Result<Vec<DeadLetter>, DeadLettersError> {
+    let mut reader = Reader::open(url, names, limit).await?;
     let mut letters = Vec::new();
     while let Some((letter, _)) = reader.next().await? {
         letters.push(letter);
@@ -173,8 +175,8 @@ pub async fn list(url: &str, limit: usize) -> Result<Vec<DeadLetter>, DeadLetter
 }
 
 /// The dead letter with that id. It stays where it is.
-pub async fn show(url: &str, id: &str) -> Result<Option<DeadLetter>, DeadLettersError> {
-    let mut reader = Reader::open(url, usize::MAX).await?;
+pub async fn show(url: &str, names: &Names, id: &str) -> Result<Option<DeadLetter>, DeadLettersError> {
+    let mut reader = Reader::open(url, names, usize::MAX).await?;
     let which = Which::Id(id.to_owned());
     let mut found = None;
     while let Some((letter, _)) = reader.next().await? {
@@ -189,8 +191,8 @@ pub async fn show(url: &str, id: &str) -> Result<Option<DeadLetter>, DeadLetters
 
 /// Puts dead letters, of the oldest 65,535, back into their partitions' queues, each confirmed there before it is removed here. One that is
 /// set aside again comes back as a new one. Replayed twice after a crash, a message is stored once.
-pub async fn replay(url: &str, which: &Which) -> Result<Replayed, DeadLettersError> {
-    let mut reader = Reader::open(url, usize::MAX).await?;
+pub async fn replay(url: &str, names: &Names, which: &Which) -> Result<Replayed, DeadLettersError> {
+    let mut reader = Reader::open(url, names, usize::MAX).await?;
     within(reader.channel.confirm_select(ConfirmSelectOptions::default()))
         .await
         .map_err(DeadLettersError::Unavailable)?;
@@ -203,7 +205,7 @@ pub async fn replay(url: &str, which: &Which) -> Result<Replayed, DeadLettersErr
             done.stay += 1;
             continue;
         };
-        let queue = queue_name(partition);
+        let queue = names.queue(partition);
         if !reader.put_back(&queue, &letter.body).await? {
             reader.close().await;
             return Err(DeadLettersError::NotTaken { queue, id: letter.id, replayed: done.replayed });
@@ -227,28 +229,30 @@ struct Reader {
 
 impl Reader {
     /// Reads the oldest, at most so many.
-    async fn open(url: &str, most: usize) -> Result<Self, DeadLettersError> {
+    async fn open(url: &str, names: &Names, most: usize) -> Result<Self, DeadLettersError> {
         let away = DeadLettersError::Unavailable;
-        let connection = connect(&SecretString::from(url.to_owned()), "dead letters").await.map_err(away)?;
+        let url = SecretString::from(url.to_owned());
+        let connection = connect(&url, names.connection("dead letters")).await.map_err(away)?;
+        let queue = names.dead_letters();
         let channel = within(connection.create_channel()).await.map_err(away)?;
-        let there = Self::undisturbed(&channel).await?;
+        let there = Self::undisturbed(&channel, &queue).await?;
         // To the broker, none would mean any number.
         let prefetch = u16::try_from(most).unwrap_or(MOST).max(1);
         within(channel.basic_qos(prefetch, BasicQosOptions::default())).await.map_err(away)?;
         let (options, nothing) = (BasicConsumeOptions::default(), FieldTable::default());
-        let consumer = within(channel.basic_consume(DEAD_LETTERS.into(), "".into(), options, nothing)).await;
+        let consumer = within(channel.basic_consume(queue.into(), "".into(), options, nothing)).await;
         let left = there.min(most).min(usize::from(MOST));
         Ok(Self { connection, channel, consumer: consumer.map_err(away)?, left, position: 0 })
     }
 
     /// How many there are, once nobody else has any of them in hand: whoever does counts as a consumer. What the last reader gave back
     /// returns a moment after its channel is closed.
-    async fn undisturbed(channel: &Channel) -> Result<usize, DeadLettersError> {
+    async fn undisturbed(channel: &Channel, queue: &str) -> Result<usize, DeadLettersError> {
         let mut ticks = interval(LOOK_AGAIN);
         for _ in 0..LOOKS {
             ticks.tick().await;
             let passive = QueueDeclareOptions::default().passive();
-            let declared = within(channel.queue_declare(DEAD_LETTERS.into(), passive, FieldTable::default())).await;
+            let declared = within(channel.queue_declare(queue.into(), passive, FieldTable::default())).await;
             let declared = declared.map_err(DeadLettersError::Unavailable)?;
             if declared.consumer_count() == 0 {
                 return Ok(declared.message_count() as usize);

@@ -17,7 +17,6 @@ use super::{
     answers::Waiter,
     groups::{Group, group},
     publishing::{Live, Order, Verdict, Waiting},
-    topology::queue_name,
 };
 use crate::envelopes::queued;
 
@@ -42,7 +41,7 @@ impl Intake for Rabbit {
         // All of them go out before any is waited for.
         for (group, room) in groups.into_iter().zip(rooms) {
             let Group { partition, at, ids, body } = group;
-            let (mut order, verdict) = Order::durable(queue_name(partition), body);
+            let (mut order, verdict) = Order::durable(self.publishing.names.queue(partition), body);
             order.room = Some(room);
             let waiter = (ack == Ack::Persisted).then(|| await_place(&live, &mut order));
             live.give(order);
@@ -58,7 +57,7 @@ impl Intake for Rabbit {
     async fn probe(&self) -> Result<(), IntakeError> {
         let turn = self.probed.fetch_add(1, Ordering::Relaxed) % usize::from(self.partitions.max(1));
         let partition = Partition::try_from(turn).expect("a remainder is less than its divisor");
-        accepted(self.publishing.publish(queue_name(partition), queued::canary(), None).await)
+        accepted(self.publishing.publish(self.publishing.names.queue(partition), queued::canary(), None).await)
     }
 }
 

@@ -9,6 +9,8 @@ use tokio::task::JoinHandle;
 use consuming::Consuming;
 use publishing::Publishing;
 
+use crate::names::Names;
+
 mod answers;
 mod batches;
 mod connections;
@@ -22,13 +24,15 @@ mod sessions;
 mod taking;
 mod topology;
 
-pub use topology::{DEAD_LETTERS, DeclareError, QUEUE_BYTES, check_declared, declare, declare_bounded, queue_name};
+pub use topology::{DeclareError, QUEUE_BYTES, check_declared, declare, declare_bounded};
 
 /// Where RabbitMQ is, and how its messages are spread.
 #[derive(Debug, Clone)]
 pub struct RabbitConfig {
     /// `amqp://user:password@host:5672/vhost`, or `amqps://…`.
     pub url: SecretString,
+    /// What queues are called.
+    pub names: Names,
     /// How many partitions there are.
     pub partitions: Partition,
 }
@@ -47,9 +51,9 @@ pub struct Rabbit {
 impl Rabbit {
     /// Returns at once; connects, and again whenever the connection is lost, in the background.
     pub fn connect(config: RabbitConfig) -> Arc<Self> {
-        let publishing = Arc::new(Publishing::default());
+        let publishing = Arc::new(Publishing::new(config.names.clone()));
         let session = tokio::spawn(sessions::keep(config.clone(), publishing.clone()));
-        let consuming = Arc::new(Consuming::new(config.url, publishing.clone()));
+        let consuming = Arc::new(Consuming::new(config.url, config.names, publishing.clone()));
         Arc::new(Self { partitions: config.partitions, publishing, consuming, probed: Default::default(), session })
     }
 

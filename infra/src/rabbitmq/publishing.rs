@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::answers::Answers;
+use crate::names::Names;
 
 /// How long whoever publishes waits for a connection that is being made.
 const RECONNECT: Duration = Duration::from_secs(1);
@@ -130,17 +131,18 @@ impl Live {
 
 /// What is published to, whatever becomes of its connections.
 pub(super) struct Publishing {
+    /// What is published to is called so.
+    pub names: Names,
     live: watch::Sender<Option<Live>>,
     room: Arc<Semaphore>,
 }
 
-impl Default for Publishing {
-    fn default() -> Self {
-        Self { live: watch::Sender::new(None), room: Arc::new(Semaphore::new(ROOM_BYTES)) }
-    }
-}
-
 impl Publishing {
+    /// Nothing is live yet.
+    pub fn new(names: Names) -> Self {
+        Self { names, live: watch::Sender::new(None), room: Arc::new(Semaphore::new(ROOM_BYTES)) }
+    }
+
     /// Whether there is a session now.
     pub fn is_live(&self) -> bool {
         self.live.borrow().is_some()
@@ -190,7 +192,7 @@ mod tests {
 
     #[test]
     fn what_is_on_the_way_is_bounded_and_room_comes_back() {
-        let publishing = Publishing::default();
+        let publishing = Publishing::new(Names::default());
         let held = publishing.room([ROOM_BYTES / 2, 100].into_iter()).unwrap();
         assert_eq!(held.len(), 2);
         assert!(publishing.room([ROOM_BYTES / 2].into_iter()).is_none());

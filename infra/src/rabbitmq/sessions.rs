@@ -78,12 +78,13 @@ struct Session {
 impl Session {
     /// Connects, and looks whether all queues are there.
     async fn begin(config: &RabbitConfig) -> Result<(Self, Live), String> {
-        let connection = connect(&config.url, "publishing").await?;
+        let connection = connect(&config.url, config.names.connection("publishing")).await?;
         let channel = within(connection.create_channel()).await?;
-        topology::check(&channel, config.partitions).await?;
+        topology::check(&channel, &config.names, config.partitions).await?;
         within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
         let options = QueueDeclareOptions::exclusive().auto_delete();
-        let queue = within(channel.queue_declare("".into(), options, FieldTable::default())).await?.name().clone();
+        let queue = ShortString::from(config.names.replies().as_str());
+        within(channel.queue_declare(queue.clone(), options, FieldTable::default())).await?;
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         let replies = within(channel.basic_consume(queue.clone(), "".into(), options, FieldTable::default())).await?;
         let (sender, orders) = mpsc::unbounded_channel();

@@ -10,9 +10,8 @@ use lapin::{
 use secrecy::SecretString;
 
 use super::connections::{connect, within};
+use crate::names::Names;
 
-/// The queue of what is set aside.
-pub const DEAD_LETTERS: &str = "fanfare.dead";
 /// How many bytes a queue holds before it refuses more.
 pub const QUEUE_BYTES: u64 = 256 * 1024 * 1024;
 
@@ -35,37 +34,37 @@ pub enum DeclareError {
     },
 }
 
-/// The name of a partition's queue.
-pub fn queue_name(partition: Partition) -> String {
-    format!("fanfare.p.{partition}")
-}
-
 /// Declares the queues of so many partitions and the one for dead letters, each of at most [`QUEUE_BYTES`]; harmless where they are there.
-pub async fn declare(url: &str, partitions: Partition) -> Result<(), DeclareError> {
-    declare_bounded(url, partitions, QUEUE_BYTES).await
+pub async fn declare(url: &str, names: &Names, partitions: Partition) -> Result<(), DeclareError> {
+    declare_bounded(url, names, partitions, QUEUE_BYTES).await
 }
 
 /// Declares them with another bound.
-pub async fn declare_bounded(url: &str, partitions: Partition, queue_bytes: u64) -> Result<(), DeclareError> {
-    let connection = connect(&SecretString::from(url.to_owned()), "migrate").await;
+pub async fn declare_bounded(
+    url: &str,
+    names: &Names,
+    partitions: Partition,
+    queue_bytes: u64,
+) -> Result<(), DeclareError> {
+    let connection = connect(&SecretString::from(url.to_owned()), names.connection("migrate")).await;
     let connection = connection.map_err(DeclareError::Unavailable)?;
     let channel = within(connection.create_channel()).await.map_err(DeclareError::Unavailable)?;
     for partition in 0..partitions {
-        declare_one(&channel, &queue_name(partition), arguments(queue_bytes, "reject-publish")).await?;
+        declare_one(&channel, &names.queue(partition), arguments(queue_bytes, "reject-publish")).await?;
     }
     // What is set aside stands in nobody's way: the oldest goes before a partition has to stop.
-    declare_one(&channel, DEAD_LETTERS, arguments(queue_bytes, "drop-head")).await?;
+    declare_one(&channel, &names.dead_letters(), arguments(queue_bytes, "drop-head")).await?;
     // It is all done; a connection that cannot be closed in good order changes nothing.
     let _ = within(connection.close(200, "OK".into())).await;
     Ok(())
 }
 
 /// Looks whether the queues of so many partitions and the one for dead letters are there; changes nothing.
-pub async fn check_declared(url: &str, partitions: Partition) -> Result<(), DeclareError> {
-    let connection = connect(&SecretString::from(url.to_owned()), "check").await;
+pub async fn check_declared(url: &str, names: &Names, partitions: Partition) -> Result<(), DeclareError> {
+    let connection = connect(&SecretString::from(url.to_owned()), names.connection("check")).await;
     let connection = connection.map_err(DeclareError::Unavailable)?;
     let channel = within(connection.create_channel()).await.map_err(DeclareError::Unavailable)?;
-    let checked = check(&channel, partitions).await.map_err(DeclareError::Unavailable);
+    let checked = check(&channel, names, partitions).await.map_err(DeclareError::Unavailable);
     // It was only looked at; a connection that cannot be closed in good order changes nothing.
     let _ = within(connection.close(200, "OK".into())).await;
     checked
@@ -102,8 +101,8 @@ fn differs(error: &lapin::Error) -> bool {
 }
 
 /// Whether all queues are there that publishers and workers need; says which one is not.
-pub(super) async fn check(channel: &Channel, partitions: Partition) -> Result<(), String> {
-    for queue in (0..partitions).map(queue_name).chain([DEAD_LETTERS.to_owned()]) {
+pub(super) async fn check(channel: &Channel, names: &Names, partitions: Partition) -> Result<(), String> {
+    for queue in (0..partitions).map(|partition| names.queue(partition)).chain([names.dead_letters()]) {
         let options = QueueDeclareOptions::default().passive();
         let asked = within(channel.queue_declare(queue.as_str().into(), options, FieldTable::default())).await;
         asked

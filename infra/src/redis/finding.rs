@@ -17,6 +17,7 @@ use super::{
     text,
     urls::{Node, Source, Target},
 };
+use crate::names::Names;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// At least so long between two looks, however many commands go astray.
@@ -29,13 +30,14 @@ const ASKED: usize = 5;
 pub(super) struct Finder {
     runtime: Handle,
     target: Target,
+    names: Names,
     scouts: HashMap<Node, MultiplexedConnection>,
     turn: usize,
 }
 
 impl Finder {
-    pub fn new(runtime: Handle, target: Target) -> Self {
-        Self { runtime, target, scouts: HashMap::new(), turn: 0 }
+    pub fn new(runtime: Handle, target: Target, names: Names) -> Self {
+        Self { runtime, target, names, scouts: HashMap::new(), turn: 0 }
     }
 
     /// Looks for ever, and tells what has changed. What was found stands until something else is found.
@@ -46,7 +48,7 @@ impl Finder {
                 Ok(topology) if known.as_ref().is_none_or(|known| known.topology != topology) => {
                     let masters: Vec<_> = topology.shards.iter().map(|shard| shard.node.to_string()).collect();
                     info!(redis.masters = masters.join(", "), "The masters of Redis are known");
-                    let layout = Layout::new(topology, known.as_deref(), &self.runtime, &self.target);
+                    let layout = Layout::new(topology, known.as_deref(), &self.runtime, &self.target, &self.names);
                     view.send_replace(View::Known(known.insert(Arc::new(layout)).clone()));
                 }
                 Ok(_) => {}

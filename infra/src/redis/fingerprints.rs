@@ -7,7 +7,8 @@ use fanfare_domain::publishing::{Accepted, Intake, IntakeError, Receipt};
 use fanfare_protocol::requests::Ack;
 use redis::{Cmd, Value};
 
-use super::{Redis, keys, text, within};
+use super::{Redis, text, within};
+use crate::names::Names;
 
 /// For how long a fingerprint is known. The log knows for longer, and decides for good.
 const KEPT_S: u64 = 3_600;
@@ -45,7 +46,8 @@ impl Fingerprints {
         if keyed.is_empty() {
             return known;
         }
-        let asked = self.redis.run(keyed.iter().map(|at| set(&messages[*at])).collect());
+        let names = self.redis.names();
+        let asked = self.redis.run(keyed.iter().map(|at| set(names, &messages[*at])).collect());
         for (at, answer) in keyed.into_iter().zip(within(PATIENCE, asked).await.unwrap_or_default()) {
             known[at] = match (&answer, text(&answer)) {
                 (Value::Nil, _) => Known::New,
@@ -67,15 +69,15 @@ impl Fingerprints {
 }
 
 /// Sets a message's fingerprint if its key has none, and gives the one that was there.
-fn set(message: &Accepted) -> (String, Cmd) {
-    let key = keys::fingerprint(&message.app, &message.message.id);
+fn set(names: &Names, message: &Accepted) -> (String, Cmd) {
+    let key = names.fingerprint(&message.app, &message.message.id);
     let mut command = redis::cmd("SET");
     command.arg(&key).arg(hex::encode(message.fingerprint)).arg("NX").arg("GET").arg("EX").arg(KEPT_S);
     (key, command)
 }
 
-fn delete(message: &Accepted) -> (String, Cmd) {
-    let key = keys::fingerprint(&message.app, &message.message.id);
+fn delete(names: &Names, message: &Accepted) -> (String, Cmd) {
+    let key = names.fingerprint(&message.app, &message.message.id);
     let mut command = redis::cmd("DEL");
     command.arg(&key);
     (key, command)
@@ -85,8 +87,9 @@ fn delete(message: &Accepted) -> (String, Cmd) {
 impl Intake for Fingerprints {
     async fn submit(&self, messages: Vec<Accepted>, ack: Ack) -> Vec<Result<Receipt, IntakeError>> {
         let known = self.compare(&messages).await;
+        let names = self.redis.names();
         let deletes: Vec<_> =
-            messages.iter().zip(&known).map(|(m, known)| (*known == Known::New).then(|| delete(m))).collect();
+            messages.iter().zip(&known).map(|(m, known)| (*known == Known::New).then(|| delete(names, m))).collect();
         let (mut admitted, mut deletes_admitted) = (Vec::new(), Vec::new());
         for ((message, known), delete) in messages.into_iter().zip(&known).zip(deletes) {
             if *known != Known::Other {

@@ -13,8 +13,8 @@ impl Redis {
         let layout = self.layout().await?;
         let mut forgotten = 0;
         for shard in 0..layout.topology.shards.len() {
-            for pattern in ["ff:h:*", "ff:w:*"] {
-                forgotten += forget(layout.link(shard), pattern).await?;
+            for pattern in self.names().heads_and_windows() {
+                forgotten += forget(layout.link(shard), &pattern).await?;
             }
         }
         Ok(forgotten)

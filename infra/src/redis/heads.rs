@@ -4,12 +4,13 @@ use fanfare_domain::{history::Head, ids::AppId};
 use fanfare_protocol::{ChannelName, Epoch, Serial};
 use redis::{Cmd, Value};
 
-use super::{keys, text};
+use super::text;
+use crate::names::Names;
 
 /// Asks for a channel's head.
-pub(super) fn ask(app: &AppId, channel: &ChannelName) -> Cmd {
+pub(super) fn ask(names: &Names, app: &AppId, channel: &ChannelName) -> Cmd {
     let mut command = redis::cmd("HMGET");
-    command.arg(keys::head(app, channel)).arg("e").arg("s");
+    command.arg(names.head(app, channel)).arg("e").arg("s");
     command
 }
 

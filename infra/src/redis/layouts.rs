@@ -6,11 +6,12 @@ use futures::future::try_join_all;
 use tokio::runtime::Handle;
 
 use super::{
-    RedisFault, keys,
+    RedisFault,
     links::{Life, Link},
     slots::{SLOTS, slot_of},
     urls::{Node, Target},
 };
+use crate::names::Names;
 
 /// A master and the slots that it serves, as ranges that include both ends.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,9 +33,9 @@ impl Shard {
     }
 
     /// A channel for beats whose slot is served here, the same for everyone who sees the cluster alike.
-    pub fn beats(&self) -> String {
-        let names = (0..u32::from(SLOTS) * 64).map(keys::beats);
-        names.into_iter().find(|name| self.serves(name)).unwrap_or_else(|| keys::beats(0))
+    pub fn beats(&self, names: &Names) -> String {
+        let mut all = (0..u32::from(SLOTS) * 64).map(|number| names.beats(number));
+        all.find(|name| self.serves(name)).unwrap_or_else(|| names.beats(0))
     }
 }
 
@@ -70,7 +71,7 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Keeps the links of masters that stay.
-    pub fn new(topology: Topology, last: Option<&Layout>, runtime: &Handle, target: &Target) -> Self {
+    pub fn new(topology: Topology, last: Option<&Layout>, runtime: &Handle, target: &Target, names: &Names) -> Self {
         let kept = |node: &Node| {
             let last = last?;
             last.topology.shards.iter().position(|shard| shard.node == *node).map(|at| last.links[at].clone())
@@ -79,7 +80,7 @@ impl Layout {
             |node: &Node| Arc::new(Link::open(runtime, node.clone(), target.server(node), target.only_masters()));
         let link = |shard: &Shard| kept(&shard.node).unwrap_or_else(|| opened(&shard.node));
         let links = topology.shards.iter().map(link).collect();
-        let beats = topology.shards.iter().map(Shard::beats).collect();
+        let beats = topology.shards.iter().map(|shard| shard.beats(names)).collect();
         Self { topology, links, beats }
     }
 

@@ -18,13 +18,14 @@ use layouts::Layout;
 use links::{PATIENCE, Task};
 use urls::{Node, Target};
 
+use crate::names::Names;
+
 mod bus;
 mod deliveries;
 mod finding;
 mod fingerprints;
 mod forgetting;
 mod heads;
-mod keys;
 mod layouts;
 mod limits;
 mod links;
@@ -42,6 +43,8 @@ pub use limits::SharedLimits;
 pub use occupancy::SharedOccupancy;
 pub use presence::{PresenceTimes, RedisPresence};
 pub use scripts::{Call, Script};
+#[cfg(test)]
+pub(crate) use slots::slot_of;
 pub use urls::RedisUrlError;
 pub use windows::WindowedLog;
 
@@ -69,6 +72,7 @@ pub struct Redis(Arc<Shared>);
 struct Shared {
     runtime: Handle,
     target: Target,
+    names: Names,
     view: watch::Receiver<View>,
     lost: Arc<Notify>,
     _finder: Task,
@@ -85,9 +89,9 @@ enum View {
 }
 
 impl Redis {
-    /// Reads the URL and returns at once; connects, and connects again whenever that is needed, in the background. Called inside a
-    /// runtime, which then carries all connections.
-    pub fn connect(url: &str) -> Result<Self, RedisUrlError> {
+    /// Reads the URL and returns at once; connects, and connects again whenever that is needed, in the background. Keys and channels have
+    /// these names. Called inside a runtime, which then carries all connections.
+    pub fn connect(url: &str, names: Names) -> Result<Self, RedisUrlError> {
         let target = Target::parse(url)?;
         if target.is_tls() {
             // Fails only where a provider is there already.
@@ -96,9 +100,19 @@ impl Redis {
         let runtime = Handle::current();
         let (sender, view) = watch::channel(View::Unknown);
         let lost = Arc::new(Notify::new());
-        let finder = Finder::new(runtime.clone(), target.clone());
+        let finder = Finder::new(runtime.clone(), target.clone(), names.clone());
         let finder = Task::spawn(&runtime, finder.run(sender, lost.clone()));
-        Ok(Self(Arc::new(Shared { runtime, target, view, lost, _finder: finder })))
+        Ok(Self(Arc::new(Shared { runtime, target, names, view, lost, _finder: finder })))
+    }
+
+    /// Whether a URL can be read; nothing is connected to.
+    pub fn check_url(url: &str) -> Result<(), RedisUrlError> {
+        Target::parse(url).map(drop)
+    }
+
+    /// What is called how.
+    pub(crate) fn names(&self) -> &Names {
+        &self.0.names
     }
 
     /// Runs a script on keys of one slot, loading it where it is not known.

@@ -22,7 +22,7 @@ const fn table() -> [u16; 256] {
 }
 
 /// The slot of a key, or of a channel of sharded pub/sub.
-pub(super) fn slot_of(key: &str) -> u16 {
+pub(crate) fn slot_of(key: &str) -> u16 {
     let crc = |crc: u16, byte: u8| (crc << 8) ^ TABLE[usize::from((crc >> 8) as u8 ^ byte)];
     tag(key).bytes().fold(0, crc) % SLOTS
 }

@@ -19,7 +19,7 @@ use fanfare_domain::{
 use fanfare_protocol::{ChannelName, Serial, requests::Range};
 use redis::Value;
 
-use super::{Call, Redis, Script, heads, keys, within};
+use super::{Call, Redis, Script, heads, within};
 use crate::envelopes::sent;
 
 /// What Redis does not answer within this is read from the log.
@@ -51,8 +51,8 @@ impl WindowedLog {
         if limit == 0 || after > Serial::MAX {
             return None;
         }
-        let mut call = Call::on(keys::head(app, channel)).number(after.0).number(u64::from(limit));
-        call.keys.push(keys::window(app, channel));
+        let mut call = Call::on(self.redis.names().head(app, channel)).number(after.0).number(u64::from(limit));
+        call.keys.push(self.redis.names().window(app, channel));
         let Value::Array(answer) = within(PATIENCE, self.redis.script(&SCRIPT, call)).await.ok()? else { return None };
         let [.., Value::Array(envelopes)] = answer.as_slice() else { return None };
         let head = heads::read_fields(&answer)?;
@@ -90,7 +90,8 @@ impl MessageLog for WindowedLog {
     }
 
     async fn head(&self, app: &AppId, channel: &ChannelName) -> Result<Option<Head>, StoreError> {
-        let asked = self.redis.run(vec![(keys::head(app, channel), heads::ask(app, channel))]);
+        let names = self.redis.names();
+        let asked = self.redis.run(vec![(names.head(app, channel), heads::ask(names, app, channel))]);
         let answers = within(PATIENCE, asked).await.unwrap_or_default();
         match answers.first().and_then(heads::read) {
             Some(head) => Ok(Some(head)),

@@ -14,6 +14,7 @@ mod apps;
 mod connections;
 mod db;
 mod failures;
+mod installations;
 mod keys;
 mod master_keys;
 mod messages;
@@ -26,6 +27,7 @@ mod rules;
 mod schema;
 mod signers;
 
+pub use installations::Installation;
 pub use master_keys::MasterKeyError;
 pub use migrating::Schema;
 

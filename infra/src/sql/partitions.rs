@@ -22,10 +22,8 @@ use super::{
     db::{Conn, on_dialect},
     failures::failure,
     prepared::Prepared,
-    schema::{partitions, settings},
+    schema::partitions,
 };
-
-const NAME: &str = "partitions";
 
 /// Five seconds from now, by the database's clock.
 const RENEW: &str = "
@@ -81,50 +79,6 @@ struct Owned {
     id: i32,
     #[diesel(sql_type = BigInt)]
     generation: i64,
-}
-
-impl SqlStore {
-    /// How many partitions there are; `None` before that is fixed.
-    pub async fn partitions(&self) -> Result<Option<Partition>, StoreError> {
-        self.db.work(|db| async move { fixed(&mut db.read().await?).await }).await
-    }
-
-    /// Fixes the number of partitions, for good; tells what holds, which may have been fixed before.
-    pub async fn fix_partitions(&self, count: Partition) -> Result<Partition, StoreError> {
-        self.db
-            .work(|db| async move {
-                let mut conn = db.write().await?;
-                conn.begin().await?;
-                let fixed = fix(&mut conn, count).await;
-                conn.finish(fixed).await
-            })
-            .await
-    }
-}
-
-async fn fixed(conn: &mut Conn) -> Result<Option<Partition>, StoreError> {
-    let value =
-        on_dialect!(conn, |c| settings::table.find(NAME).select(settings::value).first::<String>(c).await.optional())?;
-    value.map(|value| value.parse().map_err(|bad| corrupt("settings.value", bad))).transpose()
-}
-
-async fn fix(conn: &mut Conn, count: Partition) -> Result<Partition, StoreError> {
-    on_dialect!(&mut *conn, |c| diesel::insert_into(settings::table)
-        .values((settings::name.eq(NAME), settings::value.eq(count.to_string())))
-        .on_conflict(settings::name)
-        .do_nothing()
-        .execute(c)
-        .await)?;
-    let count = fixed(conn).await?.unwrap_or(count);
-    for id in 0..i32::from(count) {
-        on_dialect!(&mut *conn, |c| diesel::insert_into(partitions::table)
-            .values((partitions::id.eq(id), partitions::generation.eq(0)))
-            .on_conflict(partitions::id)
-            .do_nothing()
-            .execute(c)
-            .await)?;
-    }
-    Ok(count)
 }
 
 /// On Postgres. A SQLite file has one process, which owns the only partition.

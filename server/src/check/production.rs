@@ -1,10 +1,10 @@
 //! The production engines: Postgres with its tables and master key, RabbitMQ with its queues, Redis.
 
-use fanfare_domain::partitions::Partition;
 use fanfare_infra::{
+    names::Names,
     rabbitmq,
     redis::{Call, Script},
-    sql::SqlStore,
+    sql::{Installation, SqlStore},
 };
 use secrecy::ExposeSecret;
 
@@ -18,7 +18,7 @@ use crate::{
 /// Each engine, and what stands on it only if it is sound.
 pub(super) async fn look(config: &Config, engines: &Engines) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut partitions = None;
+    let mut installation = None;
     match postgres::connect(config, engines).await {
         Ok(store) => {
             findings.push(("database", Ok("Postgres answers".to_owned())));
@@ -27,17 +27,24 @@ pub(super) async fn look(config: &Config, engines: &Engines) -> Vec<Finding> {
             findings.push(("schema", schema));
             if is_sound {
                 findings.push(("master key", master_key(&store).await));
-                let fixed = fixed(&store, config).await;
-                partitions = fixed.as_ref().ok().copied();
-                findings.push(("partitions", fixed.map(|count| format!("{count}, fixed for good"))));
+                match postgres::require_fixed(&store, config).await {
+                    Ok(fixed) => {
+                        findings.push(("partitions", Ok(format!("{}, fixed for good", fixed.partitions))));
+                        findings.push(("prefix", Ok(format!("`{}`, fixed for good", fixed.names))));
+                        installation = Some(fixed);
+                    }
+                    Err(problem) => findings.push(("settings", Err(problem))),
+                }
             }
         }
         Err(problem) => findings.push(("database", Err(problem))),
     }
-    if let Some(partitions) = partitions {
-        findings.push(("queues", queues(engines, partitions).await));
+    if let Some(installation) = &installation {
+        findings.push(("queues", queues(engines, installation).await));
     }
-    findings.push(("redis", redis(engines).await));
+    let fixed = installation.map(|installation| installation.names);
+    let names = fixed.or(config.prefix.clone()).unwrap_or_default();
+    findings.push(("redis", redis(engines, &names).await));
     findings
 }
 
@@ -52,15 +59,8 @@ async fn master_key(store: &SqlStore) -> Result<String, Problem> {
     Ok("the database was made with this one".to_owned())
 }
 
-async fn fixed(store: &SqlStore, config: &Config) -> Result<Partition, Problem> {
-    let fixed = store.partitions().await.map_err(|error| postgres::unusable(&error))?;
-    let fixed = fixed.ok_or_else(postgres::no_partitions)?;
-    postgres::check_partitions(fixed, config.partitions)?;
-    Ok(fixed)
-}
-
-async fn queues(engines: &Engines, partitions: Partition) -> Result<String, Problem> {
-    rabbitmq::check_declared(engines.amqp_url.expose_secret(), partitions).await.map_err(|error| {
+async fn queues(engines: &Engines, Installation { partitions, names }: &Installation) -> Result<String, Problem> {
+    rabbitmq::check_declared(engines.amqp_url.expose_secret(), names, *partitions).await.map_err(|error| {
         Problem::new(
             format!("RabbitMQ cannot be used: {error}"),
             "Check that it runs and takes the user of `amqp_url` (FANFARE_AMQP_URL); `fanfare migrate` declares the queues.",
@@ -69,9 +69,9 @@ async fn queues(engines: &Engines, partitions: Partition) -> Result<String, Prob
     Ok(format!("RabbitMQ has those of {partitions} partitions"))
 }
 
-async fn redis(engines: &Engines) -> Result<String, Problem> {
-    let redis = production::redis(engines)?;
-    redis.script(&Script::new("return 1"), Call::on("ff:check")).await.map_err(|error| {
+async fn redis(engines: &Engines, names: &Names) -> Result<String, Problem> {
+    let redis = production::redis(engines, names)?;
+    redis.script(&Script::new("return 1"), Call::on(names.check())).await.map_err(|error| {
         Problem::new(error.to_string(), "Check that it runs, and that `redis_url` (FANFARE_REDIS_URL) is right.")
     })?;
     Ok("Redis answers".to_owned())

@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fanfare_domain::{StoreError, partitions::Partition};
+use fanfare_domain::StoreError;
 use fanfare_infra::{
     sealing::{MasterKey, Sealer},
-    sql::{Schema, SqlStore},
+    sql::{Installation, Schema, SqlStore},
 };
 use secrecy::ExposeSecret;
 use tracing::{info, warn};
@@ -43,15 +43,23 @@ pub async fn connect(config: &Config, engines: &Engines) -> Result<SqlStore, Pro
     SqlStore::connect_postgres(engines.database_url.expose_secret(), sealer).await.map_err(|error| unusable(&error))
 }
 
-/// Refuses tables that are older than this version, or were never made, and a master key that is not theirs; gives the number of partitions.
-pub async fn require_migrated(store: &SqlStore, config: &Config) -> Result<Partition, Problem> {
+/// Refuses tables that are older than this version, or were never made, and a master key or settings that are not theirs; gives what is fixed.
+pub async fn require_migrated(store: &SqlStore, config: &Config) -> Result<Installation, Problem> {
     let schema = store.schema().await.map_err(|error| unusable(&error))?;
     check_schema(&schema)?;
     store.check_master_key().await.map_err(|error| super::wrong_master_key(&error))?;
-    let fixed = store.partitions().await.map_err(|error| unusable(&error))?;
-    let fixed = fixed.ok_or_else(no_partitions)?;
-    check_partitions(fixed, config.partitions)?;
-    Ok(fixed)
+    require_fixed(store, config).await
+}
+
+/// What is fixed; refused if nothing is, or something else is configured.
+pub async fn require_fixed(store: &SqlStore, config: &Config) -> Result<Installation, Problem> {
+    fixed(store, config).await?.ok_or_else(nothing_fixed)
+}
+
+/// What was fixed, if it was; refused if something else is configured.
+pub async fn fixed(store: &SqlStore, config: &Config) -> Result<Option<Installation>, Problem> {
+    let fixed = store.installation().await.map_err(|error| unusable(&error))?;
+    fixed.map(|fixed| check_fixed(&fixed, config).map(|()| fixed)).transpose()
 }
 
 /// Refuses tables that are older than this version; newer ones can be used, since each version leaves room for the one before it.
@@ -73,21 +81,32 @@ pub fn check_schema(Schema { found, wanted }: &Schema) -> Result<(), Problem> {
     }
 }
 
-/// Refuses a configured number of partitions that is not the fixed one.
-pub fn check_partitions(fixed: Partition, configured: Option<Partition>) -> Result<(), Problem> {
-    match configured {
-        Some(configured) if configured != fixed => Err(Problem::new(
-            format!("`partitions` (FANFARE_PARTITIONS) is {configured}, and this installation was made with {fixed}"),
+/// Refuses a configured number of partitions or prefix that is not the fixed one.
+pub fn check_fixed(fixed: &Installation, config: &Config) -> Result<(), Problem> {
+    let Installation { partitions, names } = fixed;
+    if let Some(configured) = config.partitions.filter(|configured| configured != partitions) {
+        return Err(Problem::new(
             format!(
-                "Set it to {fixed}, or unset it. The number is fixed for good, since another would reorder what is in the queues."
+                "`partitions` (FANFARE_PARTITIONS) is {configured}, and this installation was made with {partitions}"
             ),
-        )),
-        _ => Ok(()),
+            format!(
+                "Set it to {partitions}, or unset it. The number is fixed for good, since another would reorder what is in the queues."
+            ),
+        ));
     }
+    if let Some(configured) = config.prefix.as_ref().filter(|configured| *configured != names) {
+        return Err(Problem::new(
+            format!("`prefix` (FANFARE_PREFIX) is `{configured}`, and this installation was made with `{names}`"),
+            format!(
+                "Set it to `{names}`, or unset it. It is fixed for good, since nodes with another would publish to queues that nobody takes from."
+            ),
+        ));
+    }
+    Ok(())
 }
 
-/// A database whose number of partitions was never fixed.
-pub fn no_partitions() -> Problem {
+/// A database in which nothing was fixed yet.
+fn nothing_fixed() -> Problem {
     Problem::new("the number of partitions is not fixed yet", MIGRATE)
 }
 
@@ -129,10 +148,19 @@ mod tests {
     }
 
     #[test]
-    fn another_number_of_partitions_is_refused_and_none_takes_what_is_fixed() {
-        assert_eq!(check_partitions(64, None), Ok(()));
-        assert_eq!(check_partitions(64, Some(64)), Ok(()));
-        let refused = check_partitions(64, Some(16)).unwrap_err();
+    fn what_differs_from_what_is_fixed_is_refused_and_what_is_not_set_takes_it() {
+        let fixed = Installation { partitions: 64, names: "acme".parse().unwrap() };
+        let check = |variables: &[(&str, &str)]| {
+            let environment: Vec<_> = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+            check_fixed(&fixed, &Config::from_sources(None, &environment).unwrap())
+        };
+        assert_eq!(check(&[]), Ok(()));
+        assert_eq!(check(&[("FANFARE_PARTITIONS", "64"), ("FANFARE_PREFIX", "acme")]), Ok(()));
+        let refused = check(&[("FANFARE_PARTITIONS", "16")]).unwrap_err();
         assert!(refused.what.contains("is 16") && refused.remedy.contains("Set it to 64"), "{refused}");
+        for other in ["fanfare", "Acme", "acme."] {
+            let refused = check(&[("FANFARE_PREFIX", other)]).unwrap_err();
+            assert!(refused.what.contains(other) && refused.remedy.contains("Set it to `acme`"), "{refused}");
+        }
     }
 }

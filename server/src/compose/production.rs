@@ -9,13 +9,16 @@ use fanfare_domain::{
     clock::SystemClock,
     history::MessageLog,
     ids::{TenantId, WorkerId},
-    partitions::Partition,
     publishing::Intake,
 };
 use fanfare_infra::{
+    names::Names,
     rabbitmq::{Rabbit, RabbitConfig},
-    redis::{Fingerprints, Redis, RedisBus, RedisPresence, SharedLimits, SharedOccupancy, SharedTrace, WindowedLog},
-    sql::SqlStore,
+    redis::{
+        Fingerprints, Redis, RedisBus, RedisPresence, RedisUrlError, SharedLimits, SharedOccupancy, SharedTrace,
+        WindowedLog,
+    },
+    sql::{Installation, SqlStore},
 };
 use fanfare_worker::{Health, OwnPorts};
 use secrecy::ExposeSecret;
@@ -109,40 +112,44 @@ fn engines(opened: &Opened, log: &Arc<dyn MessageLog>, node: &WorkerId) -> Engin
 }
 
 async fn open(config: &Config, urls: &urls::Engines, role: Role) -> Result<Opened, Problem> {
-    let redis = redis(urls)?;
+    // What is wrong with it is told at once, also while Postgres is away.
+    Redis::check_url(urls.redis_url.expose_secret()).map_err(|error| bad_redis_url(&error))?;
     let store = postgres::wait_for(config, urls).await?;
-    let partitions = match role {
+    let Installation { partitions, names } = match role {
         Role::All => bring_up(&store, config, urls).await?,
         Role::Api | Role::Gateway | Role::Worker => postgres::require_migrated(&store, config).await?,
     };
+    let redis = redis(urls, &names)?;
     let url = urls.amqp_url.clone();
-    let rabbit = Rabbit::connect(RabbitConfig { url, partitions });
+    let rabbit = Rabbit::connect(RabbitConfig { url, names, partitions });
     let intake = Fingerprints::new(rabbit.clone(), redis.clone());
     let bus = RedisBus::new(redis.clone());
     Ok(Opened { store, rabbit, intake, redis, bus })
 }
 
 /// Redis at its URL, connected to in the background.
-pub fn redis(urls: &urls::Engines) -> Result<Redis, Problem> {
-    Redis::connect(urls.redis_url.expose_secret()).map_err(|error| {
-        Problem::new(
-            format!("`redis_url` (FANFARE_REDIS_URL) cannot be used: {error}"),
-            "docs/configuration.md shows how the URLs of a server, of Sentinels and of a cluster are written.",
-        )
-    })
+pub fn redis(urls: &urls::Engines, names: &Names) -> Result<Redis, Problem> {
+    Redis::connect(urls.redis_url.expose_secret(), names.clone()).map_err(|error| bad_redis_url(&error))
+}
+
+fn bad_redis_url(error: &RedisUrlError) -> Problem {
+    Problem::new(
+        format!("`redis_url` (FANFARE_REDIS_URL) cannot be used: {error}"),
+        "docs/configuration.md shows how the URLs of a server, of Sentinels and of a cluster are written.",
+    )
 }
 
 /// `serve` does what `fanfare migrate` does. RabbitMQ is waited for, but only where it was never prepared before.
-async fn bring_up(store: &SqlStore, config: &Config, urls: &urls::Engines) -> Result<Partition, Problem> {
+async fn bring_up(store: &SqlStore, config: &Config, urls: &urls::Engines) -> Result<Installation, Problem> {
     info!("{}", migrate::tables(store).await?);
-    let fixed = migrate::fixed(store, config).await?;
+    let fixed = postgres::fixed(store, config).await?;
     let begun = Instant::now();
     loop {
-        match (migrate::queues(store, config, urls, fixed).await, fixed) {
-            (Ok(count), _) => return Ok(count),
-            (Err(problem), Some(count)) => {
+        match (migrate::queues(store, config, urls, fixed.as_ref()).await, &fixed) {
+            (Ok(installation), _) => return Ok(installation),
+            (Err(problem), Some(fixed)) => {
                 warn!("{}. {}", problem.what, problem.remedy);
-                return Ok(count);
+                return Ok(fixed.clone());
             }
             (Err(problem), None) if begun.elapsed() > postgres::PATIENCE => return Err(problem),
             (Err(problem), None) => info!("Waiting for RabbitMQ: {}", problem.what),

@@ -15,7 +15,10 @@ use fanfare_domain::{
     plans::{Limits, Plans},
 };
 use fanfare_gateway::GatewayConfig;
-use fanfare_infra::telemetry::{LogFormat, LogLevel};
+use fanfare_infra::{
+    names::Names,
+    telemetry::{LogFormat, LogLevel},
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
@@ -71,6 +74,9 @@ pub struct Config {
     /// How many partitions there are to be, or are expected to be.
     #[serde(default, deserialize_with = "partitions")]
     pub partitions: Option<Partition>,
+    /// What is to be called how in Redis and RabbitMQ, or is expected to be.
+    #[serde(default, deserialize_with = "names")]
+    pub prefix: Option<Names>,
     /// The key under which secrets are encrypted.
     #[serde(default, deserialize_with = "secret")]
     pub master_key: Option<SecretString>,
@@ -208,6 +214,10 @@ fn partitions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Parti
         Ok(count @ 1..=MOST_PARTITIONS) => Ok(Some(count)),
         _ => Err(serde::de::Error::custom(format!("{count} is not one of 1 to {MOST_PARTITIONS}"))),
     }
+}
+
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Names>, D::Error> {
+    String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {

@@ -152,6 +152,13 @@ pub const SETTINGS: &[Setting] = &[
         "Partitions of the queue in RabbitMQ, 1 to 1024; 64 where it is not set. The first `fanfare migrate` fixes it for good; whoever starts with another value is refused.",
     ),
     row(
+        "prefix",
+        "FANFARE_PREFIX",
+        Kind::Text,
+        None,
+        "What every name in Redis and RabbitMQ begins with, so that several installations can share both: 1 to 32 letters, digits, `-`, `_` and `.`; `fanfare` where it is not set (shortened to `ff` in Redis). The first `fanfare migrate` fixes it for good: whoever starts without it takes it from the database, and with another value is refused.",
+    ),
+    row(
         "master_key",
         "FANFARE_MASTER_KEY",
         Kind::Secret,

@@ -67,6 +67,35 @@ async fn migrate_says_what_it_did_and_finds_it_done_the_next_time() {
 }
 
 #[tokio::test]
+async fn a_prefix_is_fixed_by_the_first_migrate_and_another_one_is_refused_by_every_command() {
+    let engines = Installation::new().await;
+    let first = run(engines.command(&["migrate"]).env("FANFARE_PREFIX", "acme.eu")).succeeded();
+    assert!(first.contains("Prefix: `acme.eu`; it is fixed now, for good"), "{first}");
+    let said = [&["FANFARE_PREFIX) is `other`", "made with `acme.eu`", "Set it to `acme.eu`"][..]].concat();
+    for command in ["migrate", "serve", "api", "gateway", "worker", "restored"] {
+        run(engines.command(&[command]).env("FANFARE_PREFIX", "other")).failed_saying(&said);
+    }
+    run(engines.command(&["dead-letters", "list"]).env("FANFARE_PREFIX", "other")).failed_saying(&said);
+    let checked = run(engines.command(&["check"]).env("FANFARE_PREFIX", "other"));
+    assert!(checked.stdout.contains("problem  settings: `prefix` (FANFARE_PREFIX) is `other`"), "{}", checked.stdout);
+    let unfit = run(engines.command(&["migrate"]).env("FANFARE_PREFIX", "{acme}"));
+    unfit.failed_saying(&["`prefix` is wrong: `{acme}` is not 1 to 32 letters", "Nothing was started"]);
+    // Who says nothing of it takes what is fixed.
+    let second = run(&mut engines.command(&["migrate"])).succeeded();
+    assert!(second.contains("Prefix: `acme.eu`; it was fixed before"), "{second}");
+    let sound = run(&mut engines.command(&["check"])).succeeded();
+    assert!(sound.contains("ok       prefix: `acme.eu`, fixed for good"), "{sound}");
+    let broker = lapin::Connection::connect(&engines.variable("FANFARE_AMQP_URL"), Default::default()).await.unwrap();
+    let channel = broker.create_channel().await.unwrap();
+    let (options, nothing) = (lapin::options::BasicPublishOptions::default(), Default::default());
+    channel.confirm_select(Default::default()).await.unwrap();
+    let put = channel.basic_publish("".into(), "acme.eu.dead".into(), options, b"x", nothing).await.unwrap();
+    put.await.unwrap();
+    let listed = run(&mut engines.command(&["dead-letters", "list"])).succeeded();
+    assert!(listed.starts_with("#1 "), "{listed}");
+}
+
+#[tokio::test]
 async fn a_database_that_was_not_migrated_is_refused_by_every_role_and_told_by_check() {
     let engines = Installation::new().await;
     for role in ["api", "gateway", "worker"] {
@@ -97,7 +126,7 @@ async fn check_finds_everything_sound_once_it_is_migrated_and_names_what_is_not(
     let engines = Installation::new().await;
     run(&mut engines.command(&["migrate"])).succeeded();
     let sound = run(&mut engines.command(&["check"])).succeeded();
-    for name in ["database", "schema", "master key", "partitions", "queues", "redis"] {
+    for name in ["database", "schema", "master key", "partitions", "prefix", "queues", "redis"] {
         assert!(sound.lines().any(|line| line.starts_with(&format!("ok       {name}: "))), "{name}:\n{sound}");
     }
     let other_key = run(engines.command(&["check"]).env("FANFARE_MASTER_KEY", "cd".repeat(32)));

@@ -19,6 +19,7 @@ mod gateways;
 mod limits;
 mod occupancy;
 mod postgres;
+mod prefixes;
 mod presence;
 mod rabbitmq;
 mod readiness;

@@ -40,6 +40,21 @@ pub async fn database() -> Database {
     Database { url: server.url(&name), tcp_url: server.tcp_url(&name), name, server }
 }
 
+impl Database {
+    /// Another database that holds the same. Nobody may be connected to this one.
+    pub async fn copy(&self) -> Self {
+        let name = format!("{}_copy", self.name);
+        self.server.administer(&format!("create database {name} template {}", self.name)).await;
+        Self { url: self.server.url(&name), tcp_url: self.server.tcp_url(&name), name, server: self.server }
+    }
+
+    /// Executes statements.
+    pub async fn execute(&self, statements: &str) {
+        let mut session = AsyncPgConnection::establish(&self.url).await.expect("the server answers");
+        session.batch_execute(statements).await.expect("the statements are good");
+    }
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         let (server, drop) = (self.server, format!("drop database {} with (force)", self.name));

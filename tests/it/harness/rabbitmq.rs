@@ -11,6 +11,7 @@ use std::{
 };
 
 use reqwest::{Client, Method};
+use serde_json::{Value, json};
 
 use super::{
     ports::free_port,
@@ -34,14 +35,26 @@ pub async fn broker() -> Vhost {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let broker = SHARED.get_or_init(|| Broker::start(Some(free_port())));
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    broker.manage(Method::PUT, &name).await;
+    broker.manage(Method::PUT, &format!("vhosts/{name}"), &json!({})).await;
     Vhost { url: broker.url(&name), name, broker }
+}
+
+impl Vhost {
+    /// How to reach it as a user who may touch queues that begin so, and publish to them, and nothing else.
+    pub async fn url_for(&self, beginning: &str) -> String {
+        let (user, own) = (format!("{}_{beginning}", self.name), format!("^{}", beginning.replace('.', "[.]")));
+        let write = format!("({own}|^amq[.]default$)");
+        self.broker.manage(Method::PUT, &format!("users/{user}"), &json!({"password": "secret", "tags": ""})).await;
+        let permissions = json!({"configure": own, "write": write, "read": own});
+        self.broker.manage(Method::PUT, &format!("permissions/{}/{user}", self.name), &permissions).await;
+        self.url.replace("guest:guest@", &format!("{user}:secret@"))
+    }
 }
 
 impl Drop for Vhost {
     fn drop(&mut self) {
         let (broker, name) = (self.broker, self.name.clone());
-        in_background(async move { broker.manage(Method::DELETE, &name).await });
+        in_background(async move { broker.manage(Method::DELETE, &format!("vhosts/{name}"), &json!({})).await });
     }
 }
 
@@ -115,13 +128,13 @@ impl Broker {
         format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", self.port)
     }
 
-    /// Makes or removes a virtual host.
-    async fn manage(&self, method: Method, vhost: &str) {
+    /// Makes, changes or removes something.
+    async fn manage(&self, method: Method, what: &str, body: &Value) {
         let port = self.management.expect("the shared broker has an HTTP interface");
         fanfare::tls::install();
         let client = Client::builder().no_proxy().build().expect("a client can be built");
-        let url = format!("http://127.0.0.1:{port}/api/vhosts/{vhost}");
-        let answer = client.request(method, url).basic_auth("guest", Some("guest")).send().await;
+        let url = format!("http://127.0.0.1:{port}/api/{what}");
+        let answer = client.request(method, url).basic_auth("guest", Some("guest")).json(body).send().await;
         let answer = answer.expect("the broker answers");
         assert!(answer.status().is_success(), "{}: {:?}", answer.status(), answer.text().await);
     }

@@ -80,6 +80,18 @@ impl Options {
         Self { role: Some(role), ..Self::default() }
     }
 
+    /// The same for a process of that role.
+    pub fn in_role(mut self, role: &'static str) -> Self {
+        self.role = Some(role);
+        self
+    }
+
+    /// Leaves a variable out that was set.
+    pub fn env_remove(mut self, name: &str) -> Self {
+        self.env.retain(|(set, _)| set != name);
+        self
+    }
+
     /// Sets a variable; the last value of a name stands, also over the harness's own.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));

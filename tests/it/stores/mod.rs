@@ -111,7 +111,7 @@ hold_sql_engines_to! {
         only_the_last_messages_are_shown
         a_message_is_found_by_its_id_with_the_floor_of_what_is_visible;
     partitions = crate::stores::partitions:
-        their_number_is_fixed_once;
+        their_number_and_the_prefix_are_fixed_once;
     probes = crate::stores::probes:
         a_probe_can_be_repeated;
     sweeps = crate::stores::messages::sweeps:

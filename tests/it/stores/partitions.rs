@@ -1,19 +1,26 @@
-//! The number of partitions, on every engine.
+//! What is fixed once for an installation, and the one partition of a file.
 
 use fanfare_domain::{
     ids::WorkerId,
     partitions::{Fence, Partitions},
 };
-use fanfare_infra::sql::SqlStore;
+use fanfare_infra::sql::{Installation, SqlStore};
 
 use super::engines;
 
-pub async fn their_number_is_fixed_once(store: &SqlStore) {
-    assert_eq!(store.partitions().await.unwrap(), None);
-    let (one, other) = tokio::join!(store.fix_partitions(8), store.fix_partitions(8));
-    assert_eq!((one.unwrap(), other.unwrap()), (8, 8));
-    assert_eq!(store.fix_partitions(16).await.unwrap(), 8, "what was fixed first stands");
-    assert_eq!(store.partitions().await.unwrap(), Some(8));
+fn installation(partitions: u16, prefix: &str) -> Installation {
+    Installation { partitions, names: prefix.parse().unwrap() }
+}
+
+pub async fn their_number_and_the_prefix_are_fixed_once(store: &SqlStore) {
+    assert_eq!(store.installation().await.unwrap(), None);
+    let wanted = [installation(8, "acme"), installation(4, "other")];
+    let (one, other) = tokio::join!(store.fix(wanted[0].clone()), store.fix(wanted[1].clone()));
+    let (one, other) = (one.unwrap(), other.unwrap());
+    assert!(one == other && wanted.contains(&one), "whoever is first fixes all of it: {one:?} {other:?}");
+    let late = store.fix(installation(16, "late")).await.unwrap();
+    assert_eq!(late, one, "what was fixed first stands");
+    assert_eq!(store.installation().await.unwrap(), Some(one));
 }
 
 #[tokio::test]

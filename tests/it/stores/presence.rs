@@ -10,6 +10,7 @@ use fanfare_domain::{
 };
 use fanfare_infra::{
     memory::{MemoryBus, MemoryPresence},
+    names::Names,
     redis::{PresenceTimes, Redis, RedisBus, RedisPresence},
 };
 use fanfare_protocol::{ClientName, presence::PresenceAction};
@@ -41,7 +42,7 @@ impl Side {
     }
 
     pub async fn on_redis(url: &str, name: &str, times: PresenceTimes, app: &AppId) -> Self {
-        let redis = Redis::connect(url).unwrap();
+        let redis = Redis::connect(url, Names::default()).unwrap();
         let bus = RedisBus::new(redis.clone());
         Self::new(RedisPresence::with_times(redis, name, times), bus, app).await
     }

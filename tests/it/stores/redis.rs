@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use fanfare_domain::bus::Bus;
-use fanfare_infra::redis::{Redis, RedisBus};
+use fanfare_infra::{
+    names::Names,
+    redis::{Redis, RedisBus},
+};
 
 use super::bus::Sides;
 
@@ -19,7 +22,7 @@ mod windows;
 
 /// The bus of a process of its own.
 pub fn bus(url: &str) -> Arc<dyn Bus> {
-    RedisBus::new(Redis::connect(url).unwrap())
+    RedisBus::new(Redis::connect(url, Names::default()).unwrap())
 }
 
 /// Two processes on one Redis.

@@ -38,7 +38,7 @@ async fn compare_shard(hub: &Arc<Hub>, layout: &Layout, shard: usize, asked: &[A
     for chunk in asked.chunks(CHUNK) {
         let mut commands = Pipeline::with_capacity(chunk.len());
         for (_, app, channel) in chunk {
-            commands.add_command(heads::ask(app, channel));
+            commands.add_command(heads::ask(hub.redis.names(), app, channel));
         }
         let Ok(answers) = layout.link(shard).run(&commands).await else { return };
         for ((name, ..), answer) in chunk.iter().zip(answers) {

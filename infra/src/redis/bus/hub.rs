@@ -19,7 +19,8 @@ use tracing::warn;
 use super::stations::Stations;
 use crate::{
     envelopes::sent,
-    redis::{Redis, keys, layouts::Shard, links::PATIENCE},
+    names::Names,
+    redis::{Redis, layouts::Shard, links::PATIENCE},
 };
 
 /// All listeners of a process.
@@ -31,8 +32,8 @@ pub(super) struct Hub {
     settled: watch::Sender<bool>,
 }
 
-#[derive(Default)]
 pub(super) struct State {
+    names: Names,
     listeners: HashMap<u64, Ear>,
     pub channels: HashMap<Arc<str>, Followed>,
     pub stations: Stations,
@@ -59,7 +60,8 @@ pub(super) struct Followed {
 
 impl Hub {
     pub fn new(redis: Redis, capacity: usize) -> Arc<Self> {
-        Arc::new(Self { redis, capacity, state: Mutex::default(), settled: watch::Sender::new(false) })
+        let state = Mutex::new(State::new(redis.names().clone()));
+        Arc::new(Self { redis, capacity, state, settled: watch::Sender::new(false) })
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
@@ -201,12 +203,18 @@ impl Hub {
 }
 
 impl State {
+    fn new(names: Names) -> Self {
+        let stations = Stations::new(names.clone());
+        let (listeners, channels) = Default::default();
+        Self { names, listeners, channels, stations, next_listener: 0, has_complained: false }
+    }
+
     /// A receiver, where there is somebody who will say that the subscription is made.
     fn follow(&mut self, app: &AppId, channel: &ChannelName, listener: u64) -> Option<oneshot::Receiver<()>> {
         if !self.listeners.contains_key(&listener) {
             return None;
         }
-        let name: Arc<str> = keys::messages(app, channel).into();
+        let name: Arc<str> = self.names.messages(app, channel).into();
         let new = || Followed { app: app.clone(), channel: channel.clone(), listeners: Vec::new(), head: None };
         let followed = self.channels.entry(name.clone()).or_insert_with(new);
         if !followed.listeners.contains(&listener) {
@@ -254,6 +262,7 @@ impl Following for Follower {
     }
 
     fn unfollow(&self, app: &AppId, channel: &ChannelName) {
-        self.hub.lock().unfollow(&keys::messages(app, channel), self.listener);
+        let name = self.hub.redis.names().messages(app, channel);
+        self.hub.lock().unfollow(&name, self.listener);
     }
 }

@@ -12,7 +12,8 @@ use futures::future::join_all;
 
 use crate::{
     envelopes::sent,
-    redis::{Call, Redis, RedisFault, Script, heads, keys, layouts::Layout, refused, scripts},
+    names::Names,
+    redis::{Call, Redis, RedisFault, Script, heads, layouts::Layout, refused, scripts},
 };
 
 /// A hot window keeps at most so many messages …
@@ -38,6 +39,7 @@ struct Batch<'a> {
 impl<'a> Batch<'a> {
     fn add(
         &mut self,
+        names: &Names,
         name: String,
         publish: &str,
         of: Option<(&AppId, &ChannelName)>,
@@ -47,8 +49,8 @@ impl<'a> Batch<'a> {
         let at = *self.by_name.entry(name).or_insert_with_key(|name| {
             let mut call = Call::on(name.as_str()).arg(publish);
             if let Some((app, channel)) = of {
-                call.keys.push(keys::head(app, channel));
-                call.keys.push(keys::window(app, channel));
+                call.keys.push(names.head(app, channel));
+                call.keys.push(names.window(app, channel));
             }
             let bounds = [WINDOW_MESSAGES, WINDOW_BYTES, WINDOW_S, HEAD_S];
             self.calls.push(bounds.into_iter().fold(call, Call::number));
@@ -79,15 +81,16 @@ impl<'a> Batch<'a> {
 /// Sends to all shards at once. A failure of one does not hold back what goes to the others.
 pub(super) async fn send(redis: &Redis, broadcasts: &[Broadcast]) -> Result<Vec<Ahead>, RedisFault> {
     let layout = redis.layout().await?;
-    let topology = &layout.topology;
+    let (topology, names) = (&layout.topology, redis.names());
     let publish = if topology.is_cluster { "SPUBLISH" } else { "PUBLISH" };
     let mut batches: Vec<Batch> = topology.shards.iter().map(|_| Batch::default()).collect();
     for broadcast in broadcasts {
         let envelope = sent::encode(broadcast);
         match broadcast {
             Broadcast::Message(message) => {
-                let name = keys::messages(&message.app, &message.channel);
+                let name = names.messages(&message.app, &message.channel);
                 batches[topology.shard_of(&name)?].add(
+                    names,
                     name,
                     publish,
                     Some((&message.app, &message.channel)),
@@ -97,15 +100,16 @@ pub(super) async fn send(redis: &Redis, broadcasts: &[Broadcast]) -> Result<Vec<
             }
             Broadcast::Presence(event) => {
                 let of = (&event.place.app, &event.place.channel);
-                let name = keys::messages(of.0, of.1);
-                batches[topology.shard_of(&name)?].add(name, publish, Some(of), None, envelope);
+                let name = names.messages(of.0, of.1);
+                batches[topology.shard_of(&name)?].add(names, name, publish, Some(of), None, envelope);
             }
             Broadcast::AppChanged(_) | Broadcast::KeyRevoked(_) => {
-                batches[topology.shard_of(keys::CONTROL)?].add(keys::CONTROL.to_owned(), publish, None, None, envelope);
+                let name = names.control();
+                batches[topology.shard_of(&name)?].add(names, name, publish, None, None, envelope);
             }
             Broadcast::Beat(_) => {
                 for (shard, batch) in batches.iter_mut().enumerate() {
-                    batch.add(layout.beats(shard).to_owned(), publish, None, None, envelope.clone());
+                    batch.add(names, layout.beats(shard).to_owned(), publish, None, None, envelope.clone());
                 }
             }
         }

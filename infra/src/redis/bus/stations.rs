@@ -12,17 +12,17 @@ use std::{
 use tokio::sync::{Notify, oneshot};
 
 use super::hub::Followed;
-use crate::redis::{
-    keys,
-    layouts::{Shard, Topology},
+use crate::{
+    names::Names,
+    redis::layouts::{Shard, Topology},
 };
 
 /// So many channels are looked at in a round.
 const ROUND: usize = 1_000;
 
 /// The stations of all shards.
-#[derive(Default)]
 pub(super) struct Stations {
+    names: Names,
     topology: Topology,
     by_shard: HashMap<Shard, Station>,
 }
@@ -55,11 +55,16 @@ pub(super) struct Round {
 }
 
 impl Stations {
+    /// None yet; channels have these names.
+    pub fn new(names: Names) -> Self {
+        Self { names, topology: Topology::default(), by_shard: HashMap::new() }
+    }
+
     /// Takes up the shards that there are now; those that stay are left as they are.
     pub fn arrange(&mut self, topology: Topology) {
         self.by_shard.retain(|shard, _| topology.shards.contains(shard));
         for shard in &topology.shards {
-            self.by_shard.entry(shard.clone()).or_insert_with(|| Station::new(shard));
+            self.by_shard.entry(shard.clone()).or_insert_with(|| Station::new(shard, &self.names));
         }
         self.topology = topology;
     }
@@ -98,8 +103,8 @@ impl Stations {
         let Some(station) = self.by_shard.get_mut(shard) else { return Vec::new() };
         let wanted = channels.keys().filter(|name| shard.serves(name));
         station.notes = wanted.map(|name| Note { name: name.clone(), waiter: None }).collect();
-        let control = shard.serves(keys::CONTROL).then(|| keys::CONTROL.into());
-        station.subscribed = control.into_iter().chain([station.beats.clone()]).collect();
+        let control = Some(self.names.control()).filter(|name| shard.serves(name));
+        station.subscribed = control.map(Arc::from).into_iter().chain([station.beats.clone()]).collect();
         station.subscribed.iter().cloned().collect()
     }
 
@@ -179,9 +184,9 @@ impl Stations {
 }
 
 impl Station {
-    fn new(shard: &Shard) -> Self {
+    fn new(shard: &Shard, names: &Names) -> Self {
         Self {
-            beats: shard.beats().into(),
+            beats: shard.beats(names).into(),
             is_live: false,
             is_tried: false,
             subscribed: HashSet::new(),

@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
-use super::{Call, Redis, RedisFault, Script, keys, links::Life, urls};
+use super::{Call, Redis, RedisFault, Script, links::Life, urls};
+use crate::names::Names;
 
 mod reading;
 
@@ -53,15 +54,15 @@ impl SharedTrace {
         // Known before anything is told: a connection that is made anew meanwhile is noticed the next time.
         let lives = self.redis.layout().await?.lives().await?;
         self.redis.run_script(&SCRIPT, self.calls(lot, now)).await?;
-        let mut commands = publishes(&lot.publishes, now);
+        let mut commands = publishes(self.redis.names(), &lot.publishes, now);
         for (app, at) in &lot.gaps {
-            let key = keys::trace_reach(app);
+            let key = self.redis.names().trace_reach(app);
             let mut command = redis::cmd("HSET");
             // A field of its own: other nodes may have let go what is older or younger.
             command.arg(&key).arg(format!("gap {}", self.node)).arg(at.0);
             commands.push((key, command));
         }
-        let alive = keys::telling_node(&self.node);
+        let alive = self.redis.names().telling_node(&self.node);
         let mut command = redis::cmd("SET");
         command.arg(&alive).arg(1).arg("PX").arg(NODE_LASTS.as_millis() as u64);
         commands.push((alive, command));
@@ -78,13 +79,14 @@ impl SharedTrace {
         }
         let call = |(place, courses): (&Place, Vec<&Course>)| {
             let (app, name) = (&place.app, name(place));
-            let keys = vec![keys::courses(app, &name), keys::course_order(app), keys::trace_reach(app)];
+            let names = self.redis.names();
+            let keys = vec![names.courses(app, &name), names.course_order(app), names.trace_reach(app)];
             let call = Call { keys, ..Call::default() }
                 .number(now.0)
                 .number(KEPT.as_millis() as u64)
                 .number(COURSES_OF_CLIENT as u64)
                 .number(COURSES_OF_APP as u64)
-                .arg(keys::courses(app, ""))
+                .arg(names.courses(app, ""))
                 .arg(name);
             courses.into_iter().fold(call, |call, course| {
                 let record = Record { node: self.node.clone(), course };
@@ -106,14 +108,14 @@ fn member(publish: &Publish) -> String {
     format!("{} {}{}", publish.channel, publish.message, if publish.is_ephemeral { " ephemeral" } else { "" })
 }
 
-fn publishes(publishes: &[Publish], now: Timestamp) -> Vec<(String, Cmd)> {
+fn publishes(names: &Names, publishes: &[Publish], now: Timestamp) -> Vec<(String, Cmd)> {
     let mut apps: HashMap<&AppId, Vec<(u64, String)>> = HashMap::new();
     for publish in publishes {
         apps.entry(&publish.app).or_default().push((now.0, member(publish)));
     }
     let mut commands = Vec::with_capacity(apps.len() * 3);
     for (app, members) in apps {
-        let key = keys::traced_publishes(app);
+        let key = names.traced_publishes(app);
         let most = PUBLISHES_OF_APP as isize;
         for command in [
             Cmd::zadd_multiple(&key, &members),
@@ -134,7 +136,7 @@ fn untraceable(fault: RedisFault) -> Untraceable {
 impl DeliveryTrace for SharedTrace {
     async fn begin(&self, app: &AppId, now: Timestamp) -> Result<(), Untraceable> {
         self.forget(app).await?;
-        let key = keys::trace_reach(app);
+        let key = self.redis.names().trace_reach(app);
         let mut command = redis::cmd("HSET");
         command.arg(&key).arg("since").arg(now.0);
         let expiry = Cmd::pexpire(&key, KEPT.as_millis() as i64 * 30);
@@ -142,17 +144,18 @@ impl DeliveryTrace for SharedTrace {
     }
 
     async fn forget(&self, app: &AppId) -> Result<(), Untraceable> {
-        let order = keys::course_order(app);
+        let names = self.redis.names();
+        let order = names.course_order(app);
         let mut all = redis::cmd("ZRANGE");
         all.arg(&order).arg(0).arg(-1);
         let answer = self.redis.run(vec![(order.clone(), all)]).await.map_err(untraceable)?;
         let members: Vec<String> =
             answer.into_iter().next().and_then(|answer| redis::from_redis_value(answer).ok()).unwrap_or_default();
-        let names = members.iter().filter_map(|member| member.split_once(' ').map(|(_, name)| name));
-        let mut gone: Vec<_> = names.map(|name| keys::courses(app, name)).collect();
+        let rests = members.iter().filter_map(|member| member.split_once(' ').map(|(_, rest)| rest));
+        let mut gone: Vec<_> = rests.map(|rest| names.courses(app, rest)).collect();
         gone.sort_unstable();
         gone.dedup();
-        gone.extend([order, keys::trace_reach(app), keys::traced_publishes(app)]);
+        gone.extend([order, names.trace_reach(app), names.traced_publishes(app)]);
         let removal = |key: String| {
             let command = Cmd::del(&key);
             (key, command)

@@ -12,10 +12,11 @@ impl SharedTrace {
         if !self.redis.is_settled(LAG).await? {
             return Err(RedisFault::Away("it is back, and not every node has told it what it knows".to_owned()));
         }
+        let names = self.redis.names();
         let (courses, reach, publishes) = (
-            keys::courses(&place.app, &name(place)),
-            keys::trace_reach(&place.app),
-            keys::traced_publishes(&place.app),
+            names.courses(&place.app, &name(place)),
+            names.trace_reach(&place.app),
+            names.traced_publishes(&place.app),
         );
         let mut began = redis::cmd("HSETNX");
         began.arg(&reach).arg("since").arg(now.0);
@@ -60,7 +61,7 @@ impl SharedTrace {
             return Ok(HashSet::new());
         }
         let asked = nodes.iter().map(|node| {
-            let key = keys::telling_node(node);
+            let key = self.redis.names().telling_node(node);
             let command = Cmd::exists(&key);
             (key, command)
         });

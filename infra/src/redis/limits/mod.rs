@@ -147,7 +147,9 @@ impl Node {
     fn count_nodes(self: &Arc<Self>) {
         let node = self.clone();
         self.runtime.spawn(async move {
-            let call = Call::on("ff:l:nodes").arg(node.name.as_str()).number(PLACES_LAST.as_millis() as u64);
+            let call = Call::on(node.redis.names().limiting_nodes())
+                .arg(node.name.as_str())
+                .number(PLACES_LAST.as_millis() as u64);
             if let Some(nodes) = node.ask(&node.scripts.nodes, call).await {
                 node.lock().nodes = nodes;
             }
@@ -191,10 +193,11 @@ async fn rounds(node: Arc<Node>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::Names;
 
     #[tokio::test]
     async fn apps_that_are_idle_are_forgotten_also_while_redis_is_away() {
-        let nobody = Redis::connect("redis://127.0.0.1:1").unwrap();
+        let nobody = Redis::connect("redis://127.0.0.1:1", Names::default()).unwrap();
         let (limits, plan) = (SharedLimits::start(nobody, "one"), Limits::default());
         let mut places = Vec::new();
         for _ in 0..100 {

@@ -130,7 +130,7 @@ impl Node {
     }
 
     fn call(&self, app: &AppId, question: &Question) -> Call {
-        Call::on(format!("ff:l:c:{{{app}}}"))
+        Call::on(self.redis.names().connections(app))
             .arg(self.name.as_str())
             .number(self.number())
             .number(question.held.into())

@@ -70,7 +70,7 @@ impl Node {
     fn tell_rate(self: &Arc<Self>, app: AppId, rate: Rate, report: Report) {
         let node = self.clone();
         self.runtime.spawn(async move {
-            let answer = node.ask(&node.scripts.allot, call(&node.name, &app, rate, &report)).await;
+            let answer = node.ask(&node.scripts.allot, call(&node, &app, rate, &report)).await;
             let mut state = node.lock();
             let Some(rated) = state.apps.get_mut(&app).and_then(|app| app.rate(rate).as_mut()) else { return };
             rated.is_asking = false;
@@ -81,13 +81,14 @@ impl Node {
     }
 }
 
-fn call(node: &str, app: &AppId, rate: Rate, report: &Report) -> Call {
-    let kind = match rate {
-        Rate::Publishes => 'p',
-        Rate::HistoryReads => 'r',
+fn call(node: &Node, app: &AppId, rate: Rate, report: &Report) -> Call {
+    let names = node.redis.names();
+    let key = match rate {
+        Rate::Publishes => names.publishes(app),
+        Rate::HistoryReads => names.history_reads(app),
     };
-    Call::on(format!("ff:l:{kind}:{{{app}}}"))
-        .arg(node)
+    Call::on(key)
+        .arg(node.name.as_str())
         .number(report.allowed.per_s.into())
         .number(report.allowed.burst.into())
         .number(report.demand_milli)

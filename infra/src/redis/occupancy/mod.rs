@@ -20,7 +20,7 @@ use fanfare_protocol::ChannelName;
 use redis::Value;
 use tokio::{runtime::Handle, sync::Notify};
 
-use super::{Redis, RedisFault, Script, keys, links::Task};
+use super::{Redis, RedisFault, Script, links::Task};
 
 mod reading;
 mod sweeping;
@@ -94,9 +94,10 @@ impl Occupancy for SharedOccupancy {
         self.node.has_ended.store(true, Ordering::SeqCst);
         self.node.ended.notify_one();
         let mut command = redis::cmd("HDEL");
-        command.arg(keys::COUNTING_NODES).arg(&self.node.name);
+        let key = self.node.redis.names().counting_nodes();
+        command.arg(&key).arg(&self.node.name);
         // Where Redis does not hear it, the node is counted no more when its time is over.
-        let _ = self.node.run(vec![(keys::COUNTING_NODES.to_owned(), command)]).await;
+        let _ = self.node.run(vec![(key, command)]).await;
     }
 }
 

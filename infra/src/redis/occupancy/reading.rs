@@ -9,8 +9,11 @@ use fanfare_domain::{
 use fanfare_protocol::ChannelName;
 use redis::{Cmd, FromRedisValue, Value};
 
-use super::{Node, keys, sweeping::Leftover};
-use crate::redis::{RedisFault, refused};
+use super::{Node, sweeping::Leftover};
+use crate::{
+    names::Names,
+    redis::{RedisFault, refused},
+};
 
 /// Channels that are counted in one pipeline.
 const CHANNELS_AT_ONCE: usize = 1_000;
@@ -104,8 +107,8 @@ impl Node {
         let mut counts = Vec::with_capacity(places.len());
         for places in places.chunks(CHANNELS_AT_ONCE) {
             let mut leftovers = Vec::new();
-            let mut commands: Vec<_> = places.iter().map(ask).collect();
-            commands.extend(ask_nodes());
+            let mut commands: Vec<_> = places.iter().map(|place| ask(self.redis.names(), place)).collect();
+            commands.extend(ask_nodes(self.redis.names()));
             let mut answers = self.run(commands).await?;
             let nodes = read_nodes(answers.split_off(places.len()))?;
             for (place, answer) in places.iter().zip(answers) {
@@ -121,12 +124,12 @@ impl Node {
     }
 
     pub(super) async fn nodes(&self) -> Result<Nodes, RedisFault> {
-        read_nodes(self.run(ask_nodes().into()).await?)
+        read_nodes(self.run(ask_nodes(self.redis.names()).into()).await?)
     }
 
     /// Names of channels that are or were occupied, in their order.
     pub(super) async fn names(&self, app: &AppId, wanted: &Wanted) -> Result<Vec<ChannelName>, RedisFault> {
-        let key = keys::occupied(app);
+        let key = self.redis.names().occupied(app);
         let from = match &wanted.after {
             Some(after) if *after >= wanted.prefix => format!("({after}"),
             _ if wanted.prefix.is_empty() => "-".to_owned(),
@@ -143,15 +146,15 @@ impl Node {
     }
 }
 
-fn ask((app, channel): &Place) -> (String, Cmd) {
-    let key = keys::subscriptions(app, channel);
+fn ask(names: &Names, (app, channel): &Place) -> (String, Cmd) {
+    let key = names.subscriptions(app, channel);
     let command = Cmd::hgetall(&key);
     (key, command)
 }
 
 /// After the counts, in the same pipeline where they are on the same server: whose counts are seen is then known too.
-fn ask_nodes() -> [(String, Cmd); 2] {
-    let key = keys::COUNTING_NODES.to_owned();
+fn ask_nodes(names: &Names) -> [(String, Cmd); 2] {
+    let key = names.counting_nodes();
     [(key.clone(), Cmd::hgetall(&key)), (key, redis::cmd("TIME"))]
 }
 

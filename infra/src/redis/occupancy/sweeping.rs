@@ -8,7 +8,7 @@ use fanfare_domain::{
 };
 use redis::{Cmd, Value};
 
-use super::{Node, keys, telling::FORGOTTEN_AFTER};
+use super::{Node, telling::FORGOTTEN_AFTER};
 use crate::redis::RedisFault;
 
 /// Names that are looked at in one sweep.
@@ -37,7 +37,7 @@ impl Node {
         }
         let mut commands = Vec::with_capacity(apps.len() * 2);
         for (app, names) in apps {
-            let key = keys::occupied(app);
+            let key = self.redis.names().occupied(app);
             commands.push((key.clone(), Cmd::zadd_multiple(&key, &names)));
             commands.push((key.clone(), Cmd::pexpire(&key, FORGOTTEN_AFTER.as_millis() as i64)));
         }
@@ -52,7 +52,7 @@ impl Node {
             return Ok(());
         }
         let removal = |(app, channel): &Place| {
-            let key = keys::occupied(app);
+            let key = self.redis.names().occupied(app);
             let command = Cmd::zrem(&key, channel.as_str());
             (key, command)
         };
@@ -67,7 +67,7 @@ impl Node {
             return Ok(Default::default());
         }
         let asked = |(app, channel): &Place| {
-            let key = keys::subscriptions(app, channel);
+            let key = self.redis.names().subscriptions(app, channel);
             let command = Cmd::exists(&key);
             (key, command)
         };
@@ -86,7 +86,7 @@ impl Node {
             return Ok(());
         }
         let removal = |leftover: &Leftover| {
-            let key = keys::subscriptions(&leftover.place.0, &leftover.place.1);
+            let key = self.redis.names().subscriptions(&leftover.place.0, &leftover.place.1);
             let command = Cmd::hdel(&key, &leftover.field);
             (key, command)
         };

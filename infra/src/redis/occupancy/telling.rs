@@ -12,7 +12,7 @@ use fanfare_domain::{
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use super::{Node, field, keys, sweeping::Turn};
+use super::{Node, field, sweeping::Turn};
 use crate::redis::{Call, RedisFault, links::Life, urls};
 
 /// Channels that are told in one pipeline.
@@ -142,7 +142,7 @@ impl Node {
 
     async fn say_alive(&self, generation: &mut Generation) -> Result<(), Over> {
         let begun = Instant::now();
-        let call = Call::on(keys::COUNTING_NODES)
+        let call = Call::on(self.redis.names().counting_nodes())
             .arg(self.name.as_str())
             .number(generation.number)
             .number(generation.is_counted.into())
@@ -158,7 +158,7 @@ impl Node {
         let mut commands = Vec::with_capacity(words.len() * 2);
         let mut left = Vec::new();
         for word in &words {
-            let key = keys::subscriptions(&word.place.0, &word.place.1);
+            let key = self.redis.names().subscriptions(&word.place.0, &word.place.1);
             if word.count == 0 {
                 commands.push((key.clone(), redis::Cmd::hdel(&key, &field)));
                 left.push(word.place.clone());

@@ -10,7 +10,7 @@ use redis::{FromRedisValue, Value};
 use serde_json::value::RawValue;
 
 use super::{local::Session, node::Node};
-use crate::redis::{Call, RedisFault, keys, refused, scripts};
+use crate::redis::{Call, RedisFault, refused, scripts};
 
 /// What a channel's script answers.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Node {
     /// A call on a channel, in the name of a holder.
     pub fn on_channel(&self, asked: &str, publish: &str, place: &Place, holder: &str) -> Call {
         let Place { app, channel } = place;
-        let call = Call { keys: keys::presence(app, channel, holder), ..Call::default() };
+        let call = Call { keys: self.redis.names().presence(app, channel, holder), ..Call::default() };
         let head = format!("{{\"v\":1,\"presence\":{{\"app\":\"{app}\",\"channel\":\"{channel}\"");
         call.arg(asked).arg(publish).arg(head).arg(holder)
     }
@@ -119,7 +119,7 @@ impl Node {
 
     /// A call on the registry, in the name of a holder.
     pub fn on_registry(&self, asked: &str, holder: &str) -> Call {
-        let call = Call { keys: keys::holders(holder), ..Call::default() };
+        let call = Call { keys: self.redis.names().holders(holder), ..Call::default() };
         let (lease, settling) = (self.times.lease.as_millis() as u64, self.times.settling.as_millis() as u64);
         call.arg(asked).arg(holder).number(lease).number(settling)
     }

@@ -13,7 +13,7 @@ use super::{
     node::Node,
     tenures::Tenure,
 };
-use crate::redis::{RedisFault, keys};
+use crate::redis::RedisFault;
 
 /// Sessions that are named in one pipeline, and taken out by one call.
 const SLICE: usize = 200;
@@ -27,7 +27,7 @@ impl Node {
         let counts = self.lock().counts();
         for some in counts.chunks(CHANNELS) {
             let ask = |(place, _): &(Place, usize)| {
-                let key = keys::sessions(&place.app, &place.channel, &holder);
+                let key = self.redis.names().sessions(&place.app, &place.channel, &holder);
                 let mut command = redis::cmd("HLEN");
                 command.arg(&key);
                 (key, command)
@@ -84,7 +84,7 @@ impl Node {
         if !wanted.is_empty() {
             self.note(holder, place).await?;
         }
-        let key = keys::sessions(&place.app, &place.channel, holder);
+        let key = self.redis.names().sessions(&place.app, &place.channel, holder);
         let mut ask = redis::cmd("HKEYS");
         ask.arg(&key);
         let found = self.redis.run(vec![(key, ask)]).await?.pop().unwrap_or(redis::Value::Nil);

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use fanfare_infra::redis::{Redis, SharedTrace};
+use fanfare_infra::{
+    names::Names,
+    redis::{Redis, SharedTrace},
+};
 
 use super::*;
 use crate::harness::{redis, waiting::until};
 
 /// A node that shares its trace with those on the same Redis.
 pub fn node(url: &str, name: &str) -> Arc<dyn DeliveryTrace> {
-    SharedTrace::new(Redis::connect(url).unwrap(), name)
+    SharedTrace::new(Redis::connect(url, Names::default()).unwrap(), name)
 }
 
 #[tokio::test]

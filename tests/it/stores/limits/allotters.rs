@@ -9,7 +9,10 @@ use fanfare_domain::{
         allotments::{Allotter, Grant, Report, SHARE_LASTS},
     },
 };
-use fanfare_infra::redis::{Call, Redis, Script};
+use fanfare_infra::{
+    names::Names,
+    redis::{Call, Redis, Script},
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::harness::redis;
@@ -42,7 +45,7 @@ fn plan(random: &mut StdRng) -> Allowed {
 #[tokio::test]
 async fn the_script_computes_what_the_code_computes() {
     let server = redis::server().await;
-    let (redis, script) = (Redis::connect(&server.url()).unwrap(), Script::new(SCRIPT));
+    let (redis, script) = (Redis::connect(&server.url(), Names::default()).unwrap(), Script::new(SCRIPT));
     for seed in 0..40 {
         let mut random = StdRng::seed_from_u64(seed);
         let (mut twin, mut taken) = (Allotter::default(), BTreeMap::<_, u64>::new());

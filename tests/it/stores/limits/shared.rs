@@ -7,14 +7,17 @@ use fanfare_domain::{
     limits::{AppLimits, ConnectionPermit, Exceeded},
     plans::Limits,
 };
-use fanfare_infra::redis::{Redis, SharedLimits};
+use fanfare_infra::{
+    names::Names,
+    redis::{Redis, SharedLimits},
+};
 use futures::future::join_all;
 
 use crate::harness::{redis, waiting::until};
 
 /// A node that shares its limits with those on the same Redis.
 pub fn node(url: &str, name: &str) -> Arc<dyn AppLimits> {
-    SharedLimits::new(Redis::connect(url).unwrap(), name)
+    SharedLimits::new(Redis::connect(url, Names::default()).unwrap(), name)
 }
 
 fn plan(connections: u32) -> Limits {

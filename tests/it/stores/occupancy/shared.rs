@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fanfare_infra::redis::{Redis, SharedOccupancy};
+use fanfare_infra::{
+    names::Names,
+    redis::{Redis, SharedOccupancy},
+};
 
 use super::*;
 use crate::harness::{redis, waiting::within};
@@ -15,7 +18,7 @@ const BOUND: Duration = Duration::from_secs(15);
 
 /// A node that shares its counts with those on the same Redis.
 pub fn node(url: &str, name: &str) -> Arc<dyn Occupancy> {
-    SharedOccupancy::new(Redis::connect(url).unwrap(), name)
+    SharedOccupancy::new(Redis::connect(url, Names::default()).unwrap(), name)
 }
 
 type Node = Arc<dyn Occupancy>;

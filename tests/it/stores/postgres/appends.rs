@@ -8,13 +8,13 @@ use fanfare_domain::{
 };
 use fanfare_protocol::Serial;
 
-use super::{execute, session, store, values};
+use super::{execute, fix, session, store, values};
 use crate::stores::samples::{channel, message, new_app};
 
 #[tokio::test]
 async fn an_append_is_stored_only_while_its_fence_holds() {
     let (store, database) = store().await;
-    store.fix_partitions(2).await.unwrap();
+    fix(&store, 2).await;
     let app = new_app(&store).await;
     let (first, second) = (WorkerId::parse("wrk_a").unwrap(), WorkerId::parse("wrk_b").unwrap());
     let old = store.hold(&first).await.unwrap().owned[1];

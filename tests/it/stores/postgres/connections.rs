@@ -118,7 +118,7 @@ async fn the_version_of_the_tables_is_known_before_and_after_they_are_made() {
     let database = postgres::database().await;
     let store = SqlStore::connect_postgres(&database.url, engines::sealer()).await.unwrap();
     let Schema { found, wanted } = store.schema().await.unwrap();
-    assert_eq!((found, store.partitions().await.is_err()), (None, true));
+    assert_eq!((found, store.installation().await.is_err()), (None, true));
     store.migrate().await.unwrap();
     assert_eq!(store.schema().await.unwrap(), Schema { found: Some(wanted.clone()), wanted });
 }

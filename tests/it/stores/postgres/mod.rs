@@ -2,7 +2,10 @@
 
 use diesel::{QueryableByName, sql_query, sql_types::Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
-use fanfare_infra::sql::SqlStore;
+use fanfare_infra::{
+    names::Names,
+    sql::{Installation, SqlStore},
+};
 
 use super::engines;
 use crate::harness::postgres::{self, Database};
@@ -24,6 +27,12 @@ async fn store() -> (SqlStore, Database) {
     let store = SqlStore::connect_postgres(&database.url, engines::sealer()).await.unwrap();
     store.migrate().await.unwrap();
     (store, database)
+}
+
+/// Fixes the number of partitions.
+async fn fix(store: &SqlStore, partitions: u16) {
+    let wanted = Installation { partitions, names: Names::default() };
+    assert_eq!(store.fix(wanted.clone()).await.unwrap(), wanted);
 }
 
 /// A session beside those of the store.

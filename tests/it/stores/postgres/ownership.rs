@@ -6,15 +6,29 @@ use fanfare_domain::{
     ids::WorkerId,
     partitions::{Fence, Holdings, Partitions},
 };
-use fanfare_infra::sql::SqlStore;
+use fanfare_infra::{
+    names::Names,
+    sql::{Installation, SqlStore},
+};
 
-use super::{execute, session, store};
+use super::{execute, fix, session, store};
 use crate::harness::postgres::Database;
 
 async fn with_partitions(count: u16) -> (SqlStore, Database) {
     let (store, database) = store().await;
-    assert_eq!(store.fix_partitions(count).await.unwrap(), count);
+    fix(&store, count).await;
     (store, database)
+}
+
+#[tokio::test]
+async fn who_fixed_the_partitions_before_there_were_prefixes_has_the_default_one() {
+    let (store, database) = store().await;
+    execute(&mut session(&database).await, "insert into settings (name, value) values ('partitions', '8')").await;
+    let fixed = Installation { partitions: 8, names: Names::default() };
+    assert_eq!(store.installation().await.unwrap(), Some(fixed.clone()));
+    let another = Installation { partitions: 8, names: "acme".parse().unwrap() };
+    assert_eq!(store.fix(another).await.unwrap(), fixed);
+    assert_eq!(store.installation().await.unwrap(), Some(fixed));
 }
 
 /// So many workers, sorted by id, who have said once that they are alive.

@@ -9,7 +9,7 @@ use fanfare_domain::{
     partitions::partition_of,
     publishing::{Intake, IntakeError},
 };
-use fanfare_infra::rabbitmq::queue_name;
+use fanfare_infra::names::Names;
 use fanfare_protocol::{Epoch, Serial, requests::Ack};
 use futures::future::join_all;
 use lapin::options::QueueDeleteOptions;
@@ -116,7 +116,7 @@ async fn a_missing_queue_accepts_nothing() {
     let ground = ground().await;
     let app = app();
     let (_connection, channel) = bare(&ground.url).await;
-    let name = queue_name(partition(&app));
+    let name = Names::default().queue(partition(&app));
     channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     let requests = (0..50).map(|number| ground.rabbit.submit(vec![numbered(&app, number)], Ack::Accepted));
     for answer in join_all(requests).await {

@@ -1,7 +1,10 @@
 //! The queues' declaration.
 
 use fanfare_domain::publishing::Intake;
-use fanfare_infra::rabbitmq::{DEAD_LETTERS, DeclareError, declare, declare_bounded, queue_name};
+use fanfare_infra::{
+    names::Names,
+    rabbitmq::{DeclareError, declare, declare_bounded},
+};
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
 
 use super::{bare, connecting};
@@ -11,10 +14,11 @@ use crate::harness::{rabbitmq::broker, waiting::until};
 async fn declaring_again_is_harmless_and_more_partitions_may_come() {
     let vhost = broker().await;
     for partitions in [2, 2, 4] {
-        declare(&vhost.url, partitions).await.unwrap();
+        declare(&vhost.url, &Names::default(), partitions).await.unwrap();
     }
     let (_connection, channel) = bare(&vhost.url).await;
-    for name in (0..4).map(queue_name).chain([DEAD_LETTERS.to_owned()]) {
+    let names = Names::default();
+    for name in (0..4).map(|partition| names.queue(partition)).chain([names.dead_letters()]) {
         let passive = QueueDeclareOptions::default().passive();
         channel.queue_declare(name.as_str().into(), passive, FieldTable::default()).await.unwrap();
     }
@@ -23,10 +27,10 @@ async fn declaring_again_is_harmless_and_more_partitions_may_come() {
 #[tokio::test]
 async fn a_queue_with_other_properties_is_named() {
     let vhost = broker().await;
-    declare(&vhost.url, 2).await.unwrap();
-    let error = declare_bounded(&vhost.url, 2, 1_000_000).await.unwrap_err();
+    declare(&vhost.url, &Names::default(), 2).await.unwrap();
+    let error = declare_bounded(&vhost.url, &Names::default(), 2, 1_000_000).await.unwrap_err();
     let DeclareError::Differs { queue, reason } = error else { panic!("{error}") };
-    assert_eq!(queue, queue_name(0));
+    assert_eq!(queue, Names::default().queue(0));
     assert!(reason.contains("x-max-length-bytes"), "{reason}");
 }
 
@@ -38,7 +42,7 @@ async fn a_broker_that_is_away_or_refuses_is_told_without_the_password() {
         vhost.url.replace("guest:guest", "ann:secret"),
         vhost.url.replace(&vhost.name, "elsewhere"),
     ] {
-        let error = declare(&url, 1).await.unwrap_err();
+        let error = declare(&url, &Names::default(), 1).await.unwrap_err();
         assert!(matches!(error, DeclareError::Unavailable(_)));
         assert!(!error.to_string().contains("secret"), "{error}");
     }
@@ -47,11 +51,11 @@ async fn a_broker_that_is_away_or_refuses_is_told_without_the_password() {
 #[tokio::test]
 async fn nothing_is_accepted_before_all_queues_are_there() {
     let vhost = broker().await;
-    declare(&vhost.url, 3).await.unwrap();
+    declare(&vhost.url, &Names::default(), 3).await.unwrap();
     let rabbit = connecting(&vhost.url);
     assert!(rabbit.probe().await.is_err());
     assert_eq!(rabbit.publishing(), "away");
-    declare(&vhost.url, 4).await.unwrap();
+    declare(&vhost.url, &Names::default(), 4).await.unwrap();
     until("connected", async || (rabbit.publishing() == "connected").then_some(())).await;
     rabbit.probe().await.unwrap();
 }

@@ -9,7 +9,10 @@ use fanfare_domain::{
     partitions::{Partition, partition_of},
     publishing::{Accepted, Batch, Intake, IntakeError, Queue, QueueError, Queues, Receipt},
 };
-use fanfare_infra::rabbitmq::{self, Rabbit, RabbitConfig, queue_name};
+use fanfare_infra::{
+    names::Names,
+    rabbitmq::{self, Rabbit, RabbitConfig},
+};
 use fanfare_protocol::requests::Ack;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, options::BasicPublishOptions};
 use secrecy::SecretString;
@@ -45,12 +48,16 @@ pub async fn ground() -> Ground {
 /// Queues that hold so many bytes.
 pub async fn bounded(queue_bytes: u64) -> Ground {
     let vhost = broker().await;
-    rabbitmq::declare_bounded(&vhost.url, PARTITIONS, queue_bytes).await.unwrap();
+    rabbitmq::declare_bounded(&vhost.url, &Names::default(), PARTITIONS, queue_bytes).await.unwrap();
     Ground { url: vhost.url.clone(), rabbit: connected(&vhost.url).await, _vhost: vhost }
 }
 
 pub fn connecting(url: &str) -> Arc<Rabbit> {
-    Rabbit::connect(RabbitConfig { url: SecretString::from(url.to_owned()), partitions: PARTITIONS })
+    Rabbit::connect(RabbitConfig {
+        url: SecretString::from(url.to_owned()),
+        names: Names::default(),
+        partitions: PARTITIONS,
+    })
 }
 
 pub async fn connected(url: &str) -> Arc<Rabbit> {
@@ -128,7 +135,7 @@ pub async fn put(url: &str, partition: Partition, body: &[u8]) {
     let (_connection, channel) = bare(url).await;
     channel.confirm_select(Default::default()).await.unwrap();
     let properties = BasicProperties::default().with_delivery_mode(2).with_message_id("theirs".into());
-    let name = queue_name(partition).into();
+    let name = Names::default().queue(partition).as_str().into();
     let published = channel.basic_publish("".into(), name, BasicPublishOptions::default(), body, properties).await;
     assert!(published.unwrap().await.unwrap().is_ack());
 }
@@ -143,8 +150,12 @@ struct Whole {
 /// The messages of the contract are all of one channel; its partition is the only one there is.
 async fn whole() -> Whole {
     let vhost = broker().await;
-    rabbitmq::declare(&vhost.url, 1).await.unwrap();
-    let rabbit = Rabbit::connect(RabbitConfig { url: SecretString::from(vhost.url.clone()), partitions: 1 });
+    rabbitmq::declare(&vhost.url, &Names::default(), 1).await.unwrap();
+    let rabbit = Rabbit::connect(RabbitConfig {
+        url: SecretString::from(vhost.url.clone()),
+        names: Names::default(),
+        partitions: 1,
+    });
     until("connected", async || (rabbit.publishing() == "connected").then_some(())).await;
     let queue = open(&rabbit, 0).await;
     Whole { ground: Arc::new(Ground { url: vhost.url.clone(), rabbit, _vhost: vhost }), queue }

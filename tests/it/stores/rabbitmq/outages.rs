@@ -14,7 +14,10 @@ use fanfare_domain::{
     ids::MessageId,
     publishing::{Intake, IntakeError, Queues},
 };
-use fanfare_infra::rabbitmq::{Rabbit, declare};
+use fanfare_infra::{
+    names::Names,
+    rabbitmq::{Rabbit, declare},
+};
 use fanfare_protocol::requests::Ack;
 use futures::future::join_all;
 use tokio::task::JoinHandle;
@@ -109,7 +112,7 @@ fn check(receipts: &Receipts, seen: &Seen) -> Result<(), String> {
 async fn whatever_was_accepted_survives_a_kill_of_the_broker_in_order() {
     let mut broker = rabbitmq::Private::start().await;
     let url = broker.url();
-    declare(&url, PARTITIONS).await.unwrap();
+    declare(&url, &Names::default(), PARTITIONS).await.unwrap();
     let rabbit = connected(&url).await;
     let (receipts, seen, end) = (Receipts::default(), Seen::default(), Arc::new(AtomicBool::new(false)));
     let app = app();
@@ -149,7 +152,7 @@ async fn a_cut_connection_ends_what_waits_at_once_and_comes_back_by_itself() {
     let vhost = rabbitmq::broker().await;
     let port = vhost.url.rsplit(':').next().unwrap().split('/').next().unwrap().to_owned();
     let proxy = Proxy::start(port.parse().unwrap()).await;
-    declare(&vhost.url, PARTITIONS).await.unwrap();
+    declare(&vhost.url, &Names::default(), PARTITIONS).await.unwrap();
     let rabbit = connected(&vhost.url.replace(&port, &proxy.port().to_string())).await;
     let app = app();
     let queue = open(&rabbit, partition(&app)).await;
@@ -179,7 +182,7 @@ async fn a_broker_that_stops_confirming_leaves_publishes_unconfirmed() {
     let vhost = rabbitmq::broker().await;
     let port = vhost.url.rsplit(':').next().unwrap().split('/').next().unwrap().to_owned();
     let proxy = Proxy::start(port.parse().unwrap()).await;
-    declare(&vhost.url, PARTITIONS).await.unwrap();
+    declare(&vhost.url, &Names::default(), PARTITIONS).await.unwrap();
     let rabbit = connected(&vhost.url.replace(&port, &proxy.port().to_string())).await;
     proxy.stall();
     let begun = Instant::now();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fanfare_domain::publishing::{QueueError, Queues};
-use fanfare_infra::rabbitmq::{dead_letters, queue_name};
+use fanfare_infra::{names::Names, rabbitmq::dead_letters};
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
 use tokio::time::timeout;
 
@@ -100,7 +100,7 @@ async fn a_cancelled_consumer_counts_for_as_long_as_it_holds_something() {
     let ground = ground().await;
     let app = app();
     accept(&ground.rabbit, &app, 0..5).await;
-    let name = queue_name(partition(&app));
+    let name = Names::default().queue(partition(&app));
     let (_connection, channel) = bare(&ground.url).await;
     let consumer = channel
         .basic_consume(name.as_str().into(), "it".into(), Default::default(), FieldTable::default())
@@ -131,14 +131,14 @@ async fn what_nobody_can_read_is_set_aside_and_the_next_message_goes_on() {
     accept(&ground.rabbit, &app, [2]).await;
     let queue = open(&ground.rabbit, partition).await;
     assert_eq!(take(queue.as_ref(), 2).await.iter().map(number).collect::<Vec<_>>(), [1, 2]);
-    let letters = dead_letters::list(&ground.url, 10).await.unwrap();
+    let letters = dead_letters::list(&ground.url, &Names::default(), 10).await.unwrap();
     let bodies: Vec<_> = letters.iter().map(|letter| letter.body.as_slice()).collect();
     assert_eq!(bodies, [b"not json".as_slice(), br#"{"v":1}"#]);
     assert!(letters.iter().all(|letter| letter.reason == "malformed" && letter.partition == Some(partition)));
     assert!(letters[0].detail.as_ref().unwrap().contains("not JSON"));
     queue.close().await;
     let (_connection, channel) = bare(&ground.url).await;
-    let name = queue_name(partition);
+    let name = Names::default().queue(partition);
     until("nothing is left", async || {
         let options = QueueDeclareOptions::default().passive();
         let asked = channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await.unwrap();
@@ -166,11 +166,11 @@ async fn a_newer_message_stays_and_stops_its_partition() {
     }
     let (_connection, channel) = bare(&ground.url).await;
     let got = until("it is still there", async || {
-        channel.basic_get(queue_name(partition).into(), Default::default()).await.unwrap()
+        channel.basic_get(Names::default().queue(partition).as_str().into(), Default::default()).await.unwrap()
     })
     .await;
     assert_eq!(got.data, br#"{"v":2,"later":true}"#);
-    assert!(dead_letters::list(&ground.url, 10).await.unwrap().is_empty());
+    assert!(dead_letters::list(&ground.url, &Names::default(), 10).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -179,7 +179,7 @@ async fn a_queue_that_is_taken_away_ends_at_once() {
     let queue = open(&ground.rabbit, 0).await;
     let (_connection, channel) = bare(&ground.url).await;
     let waiting = tokio::spawn(async move { next(queue.as_ref()).await.is_none() });
-    channel.queue_delete(queue_name(0).into(), Default::default()).await.unwrap();
+    channel.queue_delete(Names::default().queue(0).as_str().into(), Default::default()).await.unwrap();
     assert!(tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap());
     assert!(matches!(ground.rabbit.open(0).await.err(), Some(QueueError::Unavailable(_))));
 }

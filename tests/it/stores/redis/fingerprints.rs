@@ -11,7 +11,10 @@ use fanfare_domain::{
     ids::TenantId,
     publishing::{Accepted, Intake, IntakeError, Receipt},
 };
-use fanfare_infra::redis::{Fingerprints, Redis};
+use fanfare_infra::{
+    names::Names,
+    redis::{Fingerprints, Redis},
+};
 use fanfare_protocol::requests::Ack;
 
 use crate::{
@@ -50,7 +53,7 @@ fn app() -> App {
 
 fn intake(url: &str) -> (Arc<Queue>, Arc<dyn Intake>) {
     let queue = Arc::new(Queue::default());
-    (queue.clone(), Fingerprints::new(queue, Redis::connect(url).unwrap()))
+    (queue.clone(), Fingerprints::new(queue, Redis::connect(url, Names::default()).unwrap()))
 }
 
 /// Whether each message was accepted, or how it was refused.

@@ -1,13 +1,16 @@
 //! What is forgotten after the database was put back: heads and windows, and nothing else.
 
 use fanfare_domain::{bus::Bus, ids::AppId};
-use fanfare_infra::redis::{Redis, RedisBus};
+use fanfare_infra::{
+    names::Names,
+    redis::{Redis, RedisBus},
+};
 
 use crate::{harness::redis, stores::bus::messages};
 
 /// Heads and windows of so many channels are made, with something beside them, and forgotten.
 async fn forgets(url: &str) {
-    let redis = Redis::connect(url).unwrap();
+    let redis = Redis::connect(url, Names::default()).unwrap();
     let (bus, app) = (RedisBus::new(redis.clone()), AppId::generate());
     for channel in 0..50 {
         bus.send(messages(&app, &format!("chat:{channel}"), 1..3)).await.unwrap();

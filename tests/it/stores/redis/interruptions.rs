@@ -6,7 +6,10 @@ use fanfare_domain::{
     bus::{Broadcast, Bus, Heard},
     ids::AppId,
 };
-use fanfare_infra::redis::{Redis, RedisBus};
+use fanfare_infra::{
+    names::Names,
+    redis::{Redis, RedisBus},
+};
 
 use crate::{
     harness::{proxy::Proxy, redis, waiting::until},
@@ -94,7 +97,7 @@ async fn sends_in_vain(bus: &Arc<dyn Bus>) -> bool {
 async fn a_slow_listener_is_interrupted_and_the_others_hear_everything() {
     let (server, app) = (redis::server().await, AppId::generate());
     let sender = bus(&server.url());
-    let receiver = RedisBus::with_capacity(Redis::connect(&server.url()).unwrap(), 64);
+    let receiver = RedisBus::with_capacity(Redis::connect(&server.url(), Names::default()).unwrap(), 64);
     let (mut slow, mut healthy) = (Ear::on(&*receiver, &app).await, Ear::on(&*receiver, &app).await);
     slow.follow("chat").await;
     healthy.follow("chat").await;
@@ -113,7 +116,7 @@ async fn a_slow_listener_is_interrupted_and_the_others_hear_everything() {
 #[tokio::test]
 async fn a_listener_that_does_not_read_is_told_so_even_if_nothing_more_is_sent() {
     let (server, app) = (redis::server().await, AppId::generate());
-    let receiver = RedisBus::with_capacity(Redis::connect(&server.url()).unwrap(), 2);
+    let receiver = RedisBus::with_capacity(Redis::connect(&server.url(), Names::default()).unwrap(), 2);
     let (mut slow, mut healthy) = (Ear::on(&*receiver, &app).await, Ear::on(&*receiver, &app).await);
     slow.follow("chat").await;
     for serial in 1..4 {

@@ -12,6 +12,7 @@ use fanfare_domain::{
     rules::Retention,
 };
 use fanfare_infra::{
+    names::Names,
     redis::{Redis, WindowedLog},
     sql::SqlStore,
 };
@@ -40,7 +41,7 @@ struct Ground {
 async fn ground() -> Ground {
     let (server, store) = (redis::server().await, engines::sqlite().await);
     let log: Arc<dyn MessageLog> = Arc::new(store.store.clone());
-    let windowed = WindowedLog::new(log, Redis::connect(&server.url()).unwrap());
+    let windowed = WindowedLog::new(log, Redis::connect(&server.url(), Names::default()).unwrap());
     let app = new_app(&store.store).await;
     Ground { bus: bus(&server.url()), server, store, windowed, app }
 }
@@ -94,7 +95,7 @@ impl Ground {
     async fn read_window_alone(&self, after: u64) -> Vec<u64> {
         let nothing = engines::sqlite().await;
         let log: Arc<dyn MessageLog> = Arc::new(nothing.store.clone());
-        let windowed = WindowedLog::new(log, Redis::connect(&self.server.url()).unwrap());
+        let windowed = WindowedLog::new(log, Redis::connect(&self.server.url(), Names::default()).unwrap());
         let range = Range::After(Serial(after));
         let page = windowed.read(&self.app.id, &channel("chat"), range, 1_000, everything()).await.unwrap();
         page.map(|page| page.items.iter().map(|(serial, _)| serial.0).collect()).unwrap_or_default()
