@@ -4,11 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Debian packages that the tests use: a compiler for SQLite, a browser with a font, system call traces, a client for the README, a reverse proxy, and the production engines.
-PACKAGES=(chromium curl fonts-dejavu-core gcc libc6-dev nginx postgresql rabbitmq-server redis-server strace)
+# Debian packages that the tests use: a compiler for SQLite, a browser with a font, system call traces, a client for the README, reverse proxies, and the production engines.
+PACKAGES=(chromium curl fonts-dejavu-core gcc haproxy libc6-dev nginx postgresql rabbitmq-server redis-server strace)
 
 # Those of them that are services, called as their packages.
-SERVICES=(nginx postgresql rabbitmq-server redis-server)
+SERVICES=(haproxy nginx postgresql rabbitmq-server redis-server)
 
 # What the black-box tests on production engines leave out: what starts no server by itself, is about the embedded engines or about one process
 # alone, or starts its own engines. Everything else runs on both.

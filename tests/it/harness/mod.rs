@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod browser;
 pub mod engines;
+pub mod haproxy;
 pub mod metrics;
 pub mod nginx;
 pub mod nodes;

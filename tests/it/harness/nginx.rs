@@ -27,11 +27,8 @@ impl Nginx {
         let port = free_port();
         let plain = free_port();
         let upstream = upstream.split_once("://").map_or(upstream, |(_, rest)| rest);
-        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nginx.conf");
-        let server = fs::read_to_string(example).expect("deploy/nginx.conf is there");
         let at = |name: &str| folder.join(name).display().to_string();
-        let mut text = server;
-        for (from, to) in [
+        let changes = [
             ("listen 443 ssl http2;", format!("listen 127.0.0.1:{port} ssl http2;")),
             ("listen [::]:443 ssl http2;", String::new()),
             ("listen 80;", format!("listen 127.0.0.1:{plain};")),
@@ -39,10 +36,8 @@ impl Nginx {
             ("server 127.0.0.1:8080;", format!("server {upstream};")),
             ("/etc/ssl/fanfare/cert.pem", at("cert.pem")),
             ("/etc/ssl/fanfare/key.pem", at("key.pem")),
-        ] {
-            assert!(text.contains(from), "`{from}` is not in deploy/nginx.conf");
-            text = text.replace(from, &to);
-        }
+        ];
+        let text = example("nginx.conf", &changes);
         let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
         let temporary: String = kinds.iter().map(|kind| format!("  {kind}_temp_path {};\n", at(kind))).collect();
         let whole = format!(
@@ -63,6 +58,16 @@ impl Nginx {
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
     }
+}
+
+/// What a file of `deploy/` says, with the names of the example changed for the test's own; each must be there.
+pub fn example(file: &str, changes: &[(&str, String)]) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(file);
+    let text = fs::read_to_string(path).expect("the example is there");
+    changes.iter().fold(text, |text, (from, to)| {
+        assert!(text.contains(from), "`{from}` is not in deploy/{file}");
+        text.replace(from, to)
+    })
 }
 
 /// Where the tests are root's, it runs as the user that Debian has for web servers.

@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     authority::Authority,
+    haproxy::HaProxy,
     nginx::Nginx,
     raw::{Raw, handshake},
     server::{Options, Server},
     sockets::Socket,
+    streams::{polls_are_in, serials},
     tenants::{Answer, PASSWORD, Tenant},
 };
 
@@ -84,20 +86,33 @@ async fn what_a_stranger_forwards_changes_nothing_and_is_told_once() {
 }
 
 #[actix_web::test]
-async fn nginx_as_in_the_example_carries_sockets_history_and_who_called() {
+async fn nginx_as_in_the_example_carries_sockets_streams_polls_and_who_called() {
     let server = Server::start(Options::default().env("FANFARE_TRUSTED_PROXIES", "127.0.0.1")).await;
     let authority = Authority::new();
     let nginx = Nginx::start(&authority, server.url()).await;
-    let straight = Tenant::sign_up(&server).await;
-    let signed = Tenant::sign_up_at(&nginx.url(), authority.client(&["h2", "http/1.1"])).await;
+    is_carried(&server, &authority, &nginx.url()).await;
+}
+
+#[actix_web::test]
+async fn haproxy_as_in_the_example_carries_sockets_streams_polls_and_who_called() {
+    let server = Server::start(Options::default().env("FANFARE_TRUSTED_PROXIES", "127.0.0.1")).await;
+    let authority = Authority::new();
+    let haproxy = HaProxy::start(&authority, &server).await;
+    is_carried(&server, &authority, &haproxy.url()).await;
+}
+
+/// Everything that clients do, through a proxy at that URL.
+async fn is_carried(server: &Server, authority: &Authority, url: &str) {
+    let straight = Tenant::sign_up(server).await;
+    let signed = Tenant::sign_up_at(url, authority.client(&["h2", "http/1.1"])).await;
     let login = json!({"email": signed.email, "password": PASSWORD});
     let answer = Answer::of(signed.request(Method::POST, "/v1/login").json(&login)).await;
     let cookie = answer.headers["set-cookie"].to_str().expect("text");
-    assert!(cookie.starts_with("__Host-session="), "nginx says that TLS was spoken: {cookie}");
+    assert!(cookie.starts_with("__Host-session="), "the proxy says that TLS was spoken: {cookie}");
     assert_eq!(answer.headers["strict-transport-security"], "max-age=31536000");
 
     let token = signed.full_token("ann").await;
-    let mut socket = Socket::connect_tls(&authority, &nginx.url(), &token).await;
+    let mut socket = Socket::connect_tls(authority, url, &token).await;
     socket.subscribe("chat:1").await;
     for n in 0..20 {
         signed.publish("chat:1", json!(n)).await;
@@ -106,11 +121,36 @@ async fn nginx_as_in_the_example_carries_sockets_history_and_who_called() {
     assert_eq!(seen, (0..20).map(Value::from).collect::<Vec<_>>());
     assert_eq!(signed.history("chat:1").await.len(), 20);
     socket.close().await;
+    nothing_is_held_back(server, &signed, &token).await;
 
-    // A caller of nginx may say what it likes: nginx writes its address to the right of that.
+    // A caller of the proxy may say what it likes: the proxy writes its address to the right of that.
     let spoofed = signed.request(Method::GET, "/v1/me").bearer_auth(&signed.session);
     let spoofed = spoofed.header("x-forwarded-for", "203.0.113.9").header("x-forwarded-proto", "http");
     assert_eq!(Answer::of(spoofed).await.status, 200);
     straight.is_served().await;
     assert!(!server.stderr().contains("is not believed"), "{}", server.stderr());
+}
+
+/// Each event and each answer to a poll arrives before there is another one: whoever gathered them would wait for ever.
+async fn nothing_is_held_back(server: &Server, tenant: &Tenant, token: &str) {
+    let mut stream = tenant.stream(token, "channel=news", None).await;
+    assert_eq!(stream.header("content-type"), Some("text/event-stream"));
+    stream.next_of("open").await;
+    for serial in 1..=3 {
+        tenant.publish("news", json!(serial)).await;
+        stream.serials(serial..=serial).await;
+    }
+    drop(stream);
+
+    let (_, mut cursor) = tenant.polled(token, "channel=news").await;
+    for serial in 4..=5 {
+        let query = format!("channel=news&cursor={cursor}");
+        let publishing = async {
+            polls_are_in(server, serial - 2).await;
+            tenant.publish("news", json!(serial)).await
+        };
+        let ((messages, next), _) = tokio::join!(tenant.polled(token, &query), publishing);
+        assert_eq!(serials(&messages), [serial]);
+        cursor = next;
+    }
 }
