@@ -99,6 +99,21 @@ fn only_the_server_names_the_engines() {
     }
 }
 
+/// Names that are written elsewhere would not begin with the installation's prefix. Tests may show how the default ones look.
+#[test]
+fn names_in_redis_and_rabbitmq_are_composed_in_one_place() {
+    let infra = root().join("infra/src");
+    for engine in ["redis", "rabbitmq"] {
+        for file in sources(&infra.join(engine)) {
+            let text = fs::read_to_string(&file).expect("a source is text");
+            let code = text.split("#[cfg(test)]").next().expect("a split has a first part");
+            for banned in ["\"ff:", "\"fanfare.", "\"fanfare:"] {
+                assert!(!code.contains(banned), "{}: `{banned}` is for `infra/src/names/` to compose", file.display());
+            }
+        }
+    }
+}
+
 #[test]
 fn tests_wait_for_events_and_are_never_left_out() {
     for file in sources(&root().join("tests/it")).into_iter().filter(|file| !file.ends_with("tidy.rs")) {
