@@ -1,5 +1,6 @@
 //! The ports of the domain, implemented: SQL stores, in-process engines, sealing, the data folder, telemetry.
 
+mod authorities;
 pub mod data_dir;
 pub mod envelopes;
 pub mod key_sets;

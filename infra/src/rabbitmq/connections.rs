@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use lapin::{Channel, Connection, ConnectionProperties, uri::AMQPUri};
+use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, tcp::RustlsConnectorConfig, uri::AMQPUri};
 use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
+
+use crate::authorities::{Authorities, decoded};
 
 /// How long connecting may take, the handshake included.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -23,10 +25,46 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// A new connection, which the broker shows under that name; the host is resolved anew. What goes wrong is told without the URL.
 pub(super) async fn connect(url: &SecretString, name: String) -> Result<Connection, String> {
     let uri = parse(url.expose_secret())?;
+    let authorities = authorities(url.expose_secret())?;
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    match timeout(CONNECT, Connection::connect_uri(uri, properties)).await {
+    let connecting = async {
+        match authorities {
+            Some(authorities) => connect_trusting(authorities, uri, properties).await,
+            None => Connection::connect_uri(uri, properties).await,
+        }
+    };
+    match timeout(CONNECT, connecting).await {
         Ok(connected) => connected.map_err(|error| error.to_string()),
         Err(_) => Err(format!("it did not answer within {} s", CONNECT.as_secs())),
+    }
+}
+
+/// A connection to a broker whose certificate one of these authorities has signed. The library itself would trust the system's besides.
+async fn connect_trusting(
+    authorities: Authorities,
+    uri: AMQPUri,
+    properties: ConnectionProperties,
+) -> lapin::Result<Connection> {
+    let runtime = lapin::runtime::default_runtime()?;
+    let connect = async move |uri: AMQPUri, runtime| {
+        let (host, port) = (uri.authority.host.as_str(), uri.authority.port);
+        let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
+        let mut config = RustlsConnectorConfig::default();
+        config.add_parsable_certificates(authorities.certificates().to_vec());
+        let connector = config.connector_with_no_client_auth()?;
+        Ok(AsyncTcpStream::connect(&runtime, addresses).await?.into_rustls(&connector, host).await?)
+    };
+    Connection::connector(uri, runtime, connect, properties).await
+}
+
+/// What `cacertfile` names, which the parser passes over, as it does all else that it does not know.
+fn authorities(url: &str) -> Result<Option<Authorities>, String> {
+    let Some((_, options)) = url.split_once('?') else { return Ok(None) };
+    let files = options.split('&').filter_map(|option| option.strip_prefix("cacertfile="));
+    match files.last() {
+        Some(_) if !url.starts_with("amqps:") => Err("`cacertfile` needs `amqps`".to_owned()),
+        Some(file) => Authorities::read(&decoded(file)).map(Some),
+        None => Ok(None),
     }
 }
 
@@ -94,6 +132,15 @@ mod tests {
         assert_eq!(parse("amqp://127.0.0.1:1/orders").unwrap().authority.host, "127.0.0.1");
         for bad in ["", "secret", "amqp:secret", "http://ann:secret@rabbit", "amqp://ann:secret@[::1]:5672/"] {
             let problem = parse(bad).unwrap_err();
+            assert!(!problem.contains("secret"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn authorities_are_named_with_tls_alone_and_must_be_there() {
+        assert!(authorities("amqps://ann:secret@rabbit/x?heartbeat=9").unwrap().is_none());
+        for bad in ["amqp://ann:secret@rabbit/x?cacertfile=/a", "amqps://ann:secret@rabbit/x?cacertfile=/nowhere/ca"] {
+            let problem = authorities(bad).err().unwrap();
             assert!(!problem.contains("secret"), "{problem}");
         }
     }

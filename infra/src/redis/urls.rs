@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo, TlsCertificates,
+};
+
+use crate::authorities::{Authorities, decoded};
 
 /// A text that is not a URL of Redis that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +39,8 @@ pub(super) enum Source {
 pub(super) struct Target {
     pub source: Source,
     is_tls: bool,
+    /// How a certificate is checked where the URL names authorities.
+    trust: Option<ConnectionAddr>,
     greeting: RedisConnectionInfo,
 }
 
@@ -45,15 +51,19 @@ impl Target {
     pub fn parse(url: &str) -> Result<Self, RedisUrlError> {
         let bad = |what: &str| RedisUrlError(what.to_owned());
         let (scheme, rest) = url.trim().split_once("://").ok_or_else(|| bad("it has no scheme such as `redis://`"))?;
-        if rest.contains(['?', '#']) {
-            return Err(bad("it may not have options behind `?` or `#`"));
-        }
         let (secure, kind) = match scheme.split_once('+').unwrap_or((scheme, "")) {
             ("redis", kind) => (false, kind),
             ("rediss", kind) => (true, kind),
             _ => {
                 return Err(bad("its scheme is neither `redis` nor `rediss`, alone or with `+sentinel` or `+cluster`"));
             }
+        };
+        let (rest, trust) = match rest.split_once(['?', '#']) {
+            None => (rest, None),
+            Some((rest, option)) => match option.strip_prefix("ssl_ca_certs=").filter(|_| secure) {
+                Some(file) if !option.contains(['&', '#']) => (rest, Some(trusting(&decoded(file))?)),
+                _ => return Err(bad("it may not have options but `?ssl_ca_certs=FILE`, and that with `rediss` alone")),
+            },
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (credentials, hosts) = match authority.rsplit_once('@') {
@@ -78,7 +88,7 @@ impl Target {
             _ => return Err(bad("only `+sentinel` and `+cluster` may follow the scheme")),
         };
         let greeting = read(&format!("redis://{credentials}localhost/{db}"))?.redis_settings().clone();
-        Ok(Self { source, is_tls: secure, greeting: greeting.set_protocol(ProtocolVersion::RESP3) })
+        Ok(Self { source, is_tls: secure, trust, greeting: greeting.set_protocol(ProtocolVersion::RESP3) })
     }
 
     /// How to connect to a server of data.
@@ -111,7 +121,13 @@ impl Target {
     fn connection(&self, node: &Node) -> ConnectionInfo {
         let (host, port) = (node.host.clone(), node.port);
         let address = match self.is_tls {
-            true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+            true => {
+                let tls_params = match &self.trust {
+                    Some(ConnectionAddr::TcpTls { tls_params, .. }) => tls_params.clone(),
+                    _ => None,
+                };
+                ConnectionAddr::TcpTls { host, port, insecure: false, tls_params }
+            }
             false => ConnectionAddr::Tcp(host, port),
         };
         address.into_connection_info().expect("an address is information enough")
@@ -133,6 +149,15 @@ fn node(text: &str, default_port: u16) -> Result<Node, RedisUrlError> {
         ConnectionAddr::Tcp(host, port) => Ok(Node { host: host.clone(), port: *port }),
         _ => Err(RedisUrlError("a host is not one".to_owned())),
     }
+}
+
+/// An address that trusts the authorities of a file alone. The library makes what it needs for that only as a part of one.
+fn trusting(file: &str) -> Result<ConnectionAddr, RedisUrlError> {
+    let authorities = Authorities::read(file).map_err(RedisUrlError)?;
+    let certificates = TlsCertificates { client_tls: None, root_cert: Some(authorities.pem().to_vec()) };
+    let client = Client::build_with_tls("rediss://localhost", certificates);
+    let client = client.map_err(|error| RedisUrlError(format!("`{file}` cannot be used: {error}")))?;
+    Ok(client.get_connection_info().addr().clone())
 }
 
 fn read(url: &str) -> Result<ConnectionInfo, RedisUrlError> {
@@ -202,6 +227,11 @@ mod tests {
             "redis+sentinel://ann:secret@a",
             "redis+cluster://ann:secret@a/1",
             "rediss://ann:secret@a/#insecure",
+            "rediss://ann:secret@a/?ssl_ca_certs=/nowhere/ca.pem",
+            "rediss://ann:secret@a/?ssl_ca_certs=/etc/hosts",
+            "rediss://ann:secret@a/?ssl_ca_certs=/a&ssl_cert_reqs=none",
+            "rediss://ann:secret@a/?insecure=true",
+            "redis://ann:secret@a/?ssl_ca_certs=/etc/hosts",
             "redis+cluster://ann:secret@a,",
         ] {
             let refused = Target::parse(bad).unwrap_err();

@@ -13,6 +13,8 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::authorities::{Authorities, decoded};
+
 /// A server that does not answer within this is away.
 const CONNECT: Duration = Duration::from_secs(5);
 /// A silent connection is asked for a sign of life after this, and then as often.
@@ -34,17 +36,21 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Reads a URL. With `sslmode=require` or `verify-full` the connection is encrypted, and the server's certificate must be one that the
-    /// system trusts, in the host's name; without, it is in the clear.
+    /// Reads a URL. With `sslmode=require` or `verify-full` the connection is encrypted, and the server's certificate must be in the host's
+    /// name, signed by an authority of the file that `sslrootcert` names, or by one that the system trusts; without, it is in the clear.
     pub fn read(url: &str) -> Result<Self, StoreError> {
-        let mut config: Config = in_known_modes(url).parse().map_err(|wrong| StoreError::unavailable(told(&wrong)))?;
+        let Written { text, authorities } = Written::read(url);
+        let mut config: Config = text.parse().map_err(|wrong| StoreError::unavailable(told(&wrong)))?;
         if config.get_application_name().is_none() {
             config.application_name("fanfare");
         }
         config.connect_timeout(CONNECT).tcp_user_timeout(UNACKNOWLEDGED);
         config.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE).keepalives_retries(3);
         let tls = match config.get_ssl_mode() {
-            Require => Some(tls()?),
+            Require => Some(tls(authorities.as_deref())?),
+            _ if authorities.is_some() => {
+                return Err(StoreError::unavailable("`sslrootcert` needs `sslmode=verify-full` beside it".to_owned()));
+            }
             _ => {
                 config.ssl_mode(Disable);
                 None
@@ -79,19 +85,33 @@ impl Target {
     }
 }
 
-/// The URL, or the list of `key=value`, with a mode that the driver knows in place of `verify-full`, which is what `require` means here.
-fn in_known_modes(url: &str) -> String {
-    const MODE: &str = "sslmode=verify-full";
-    let parts = url.split_inclusive(['?', '&', ' ']);
-    parts
-        .map(|part| {
-            if part.trim_end_matches(['&', ' ']) == MODE {
-                part.replace(MODE, "sslmode=require")
-            } else {
-                part.to_owned()
+/// A URL, or a list of `key=value`, as the driver knows it, and what it does not know.
+struct Written {
+    text: String,
+    /// The file of `sslrootcert`; none where that is `system`.
+    authorities: Option<String>,
+}
+
+impl Written {
+    /// The driver knows no `verify-full`, which is what `require` means here.
+    fn read(url: &str) -> Self {
+        const MODE: &str = "sslmode=verify-full";
+        let is_url = url.trim_start().starts_with("postgres");
+        let (mut text, mut file) = (String::new(), None);
+        for part in url.split_inclusive(['?', '&', ' ']) {
+            let option = part.trim_end_matches(['&', ' ']);
+            match option.strip_prefix("sslrootcert=") {
+                Some(path) if is_url => file = Some(decoded(path)),
+                Some(path) => file = Some(path.trim_matches('\'').to_owned()),
+                None if option == MODE => text += &part.replace(MODE, "sslmode=require"),
+                None => text += part,
             }
-        })
-        .collect()
+        }
+        if file.is_some() {
+            text.truncate(text.trim_end_matches(['?', '&', ' ']).len());
+        }
+        Self { text, authorities: file.filter(|file| file != "system") }
+    }
 }
 
 /// What went wrong, with its causes.
@@ -100,14 +120,18 @@ fn told(error: &tokio_postgres::Error) -> String {
     causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }
 
-fn tls() -> Result<MakeRustlsConnect, StoreError> {
+fn tls(authorities: Option<&str>) -> Result<MakeRustlsConnect, StoreError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(BuilderVerifierExt::with_platform_verifier)
-        .map_err(StoreError::unavailable)?
-        .with_no_client_auth();
-    Ok(MakeRustlsConnect::new(config))
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = match authorities {
+        Some(file) => {
+            let authorities = Authorities::read(file).map_err(StoreError::unavailable)?;
+            let roots = authorities.roots().map_err(StoreError::unavailable)?;
+            config.map(|config| config.with_root_certificates(roots))
+        }
+        None => config.and_then(BuilderVerifierExt::with_platform_verifier),
+    };
+    Ok(MakeRustlsConnect::new(config.map_err(StoreError::unavailable)?.with_no_client_auth()))
 }
 
 #[cfg(test)]
@@ -121,12 +145,27 @@ mod tests {
     #[test]
     fn only_a_parameter_is_taken_for_the_mode() {
         for url in ["postgres://u:sslmode=verify-full@h/db", "postgres://h/db?application_name=sslmode=verify-full"] {
-            assert_eq!(in_known_modes(url), url);
+            assert_eq!(Written::read(url).text, url);
         }
         assert_eq!(
-            in_known_modes("postgres://h/db?sslmode=verify-full&user=u"),
+            Written::read("postgres://h/db?sslmode=verify-full&user=u").text,
             "postgres://h/db?sslmode=require&user=u"
         );
+    }
+
+    #[test]
+    fn the_authorities_are_taken_out_of_what_the_driver_reads() {
+        for (url, text, file) in [
+            ("postgres://h/db?sslrootcert=%2Fa%20b.pem&user=u", "postgres://h/db?user=u", Some("/a b.pem")),
+            ("postgres://h/db?user=u&sslrootcert=/a+b.pem", "postgres://h/db?user=u", Some("/a+b.pem")),
+            ("postgres://h/db?sslrootcert=/a", "postgres://h/db", Some("/a")),
+            ("host=h sslrootcert=/a user=u", "host=h user=u", Some("/a")),
+            ("host=h sslrootcert='/a'", "host=h", Some("/a")),
+            ("postgres://h/db?sslrootcert=system", "postgres://h/db", None),
+        ] {
+            let written = Written::read(url);
+            assert_eq!((written.text.as_str(), written.authorities.as_deref()), (text, file), "{url}");
+        }
     }
 
     #[test]
@@ -138,6 +177,8 @@ mod tests {
             ("postgres://u@h/db?sslmode=verify-full", Some(true)),
             ("host=h user=u sslmode=verify-full", Some(true)),
             ("postgres://u@h/db?sslmode=verify-ca", None),
+            ("postgres://u@h/db?sslmode=verify-full&sslrootcert=system", Some(true)),
+            ("postgres://u@h/db?sslmode=verify-full&sslrootcert=/nowhere/ca.pem", None),
             ("postgres://u@h/db?sslrootcert=/a", None),
         ] {
             assert_eq!(is_encrypted(url), encrypted, "{url}");

@@ -33,7 +33,7 @@ const ENGINES: [Engine; 3] = [
     Engine {
         name: "redis_url",
         variable: "FANFARE_REDIS_URL",
-        schemes: &["redis", "rediss", "redis+sentinel", "redis+cluster"],
+        schemes: &["redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"],
         example: "redis://host:6379",
     },
     Engine {

@@ -19,9 +19,14 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 impl Authority {
     /// Makes one.
     pub fn new() -> Self {
+        Self::named("Fanfare's tests")
+    }
+
+    /// Makes one of another name.
+    pub fn named(name: &str) -> Self {
         fanfare::tls::install();
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("no name is a bad one");
-        params.distinguished_name.push(DnType::CommonName, "Fanfare's tests");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let key = KeyPair::generate().expect("a key can be made");
@@ -40,7 +45,12 @@ impl Authority {
 
     /// The same, good until the first day of that year.
     pub fn sign_until(&self, year: i32) -> (String, String) {
-        let names = ["localhost", "127.0.0.1"].map(str::to_owned).to_vec();
+        self.sign_for(&["localhost", "127.0.0.1"], year)
+    }
+
+    /// The same for a server that is known by these names.
+    pub fn sign_for(&self, names: &[&str], year: i32) -> (String, String) {
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).expect("these are names");
         params.not_after = date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().expect("a key can be made");

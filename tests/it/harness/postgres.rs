@@ -1,7 +1,11 @@
 //! Private servers of Postgres: a folder and a port of their own on 127.0.0.1, gone with the tests.
 
 use std::{
-    os::unix::{fs::chown, process::CommandExt},
+    fs::{self, Permissions},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::PathBuf,
     process::Command,
     sync::{
@@ -75,6 +79,12 @@ impl Private {
         Self { server: started.expect("the server starts") }
     }
 
+    /// The same, which also speaks TLS, with that certificate and key in PEM.
+    pub async fn start_with(certificate: (String, String)) -> Self {
+        let launch = move || Server::launch(&["-c", "max_connections=100", "-c", "ssl=on"], Some(certificate));
+        Self { server: tokio::task::spawn_blocking(launch).await.expect("the server starts") }
+    }
+
     /// How to reach its database `postgres` over TCP.
     pub fn tcp_url(&self) -> String {
         self.server.tcp_url("postgres")
@@ -95,6 +105,10 @@ struct Server {
 
 impl Server {
     fn start(settings: &[&str]) -> Self {
+        Self::launch(settings, None)
+    }
+
+    fn launch(settings: &[&str], certificate: Option<(String, String)>) -> Self {
         let programs = programs();
         let folder = tempfile::tempdir().expect("a temporary folder can be made").keep();
         let owner = owner();
@@ -114,6 +128,16 @@ impl Server {
             .output()
             .expect("Debian's `postgresql` is installed");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        if let Some((certificate, key)) = certificate {
+            for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+                let path = data.join(name);
+                fs::write(&path, text).expect("files can be made in a temporary folder");
+                fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is our file");
+                if let Some((uid, gid)) = owner {
+                    chown(&path, Some(uid), Some(gid)).expect("root may give the file away");
+                }
+            }
+        }
         let port = free_port();
         let mut command = vec![programs.join("postgres").into(), "-D".into(), data.clone().into()];
         command.extend(["-k".into(), folder.clone().into(), "-p".into(), port.to_string().into()]);

@@ -71,6 +71,13 @@ impl Private {
         Self { broker: started.expect("the broker starts") }
     }
 
+    /// Starts a broker that also speaks TLS, with that certificate and key in PEM; gives the port where it does.
+    pub async fn start_with(certificate: (String, String)) -> (Self, u16) {
+        let port = free_port();
+        let started = tokio::task::spawn_blocking(move || Broker::launch(None, Some((port, certificate)))).await;
+        (Self { broker: started.expect("the broker starts") }, port)
+    }
+
     /// How to reach its default virtual host.
     pub fn url(&self) -> String {
         self.broker.url("%2f")
@@ -99,6 +106,10 @@ struct Broker {
 impl Broker {
     /// Starts a broker, with an HTTP interface for those that make virtual hosts.
     fn start(management: Option<u16>) -> Self {
+        Self::launch(management, None)
+    }
+
+    fn launch(management: Option<u16>, tls: Option<(u16, (String, String))>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made").keep();
         let (port, names) = (free_port(), free_port());
         let listen = names.to_string();
@@ -109,7 +120,15 @@ impl Broker {
             dies_by: "KILL",
             ..Program::default()
         });
-        let (config, plugins) = (config(port, management), management.map_or("", |_| "rabbitmq_management"));
+        let (mut config, plugins) = (config(port, management), management.map_or("", |_| "rabbitmq_management"));
+        if let Some((port, (certificate, key))) = tls {
+            config += &format!("listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.verify = verify_none\n");
+            for (option, name, text) in [("certfile", "cert.pem", certificate), ("keyfile", "key.pem", key)] {
+                let path = folder.join(name);
+                write(&path, &text);
+                config += &format!("ssl_options.{option} = {}\n", path.display());
+            }
+        }
         write(&folder.join("rabbitmq.conf"), &config);
         write(&folder.join("enabled_plugins"), &format!("[{plugins}].\n"));
         let engine = Engine::start(Program {

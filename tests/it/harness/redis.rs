@@ -20,6 +20,23 @@ pub async fn server() -> Redis {
     Redis::start(&[]).await
 }
 
+/// Starts a server that also speaks TLS, with that certificate and key in PEM; gives the port where it does.
+pub async fn server_with((certificate, key): (String, String)) -> (Redis, u16) {
+    let (folder, port) = (folder(), free_port());
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("files can be made in a temporary folder");
+        path.display().to_string()
+    };
+    let (certificate_file, key_file) = (write("cert.pem", &certificate), write("key.pem", &key));
+    let files = ["--tls-cert-file", &certificate_file, "--tls-key-file", &key_file];
+    let settings = ["--tls-port", &port.to_string(), "--tls-auth-clients", "no"];
+    let redis = Redis::start(&[&files[..], &settings].concat()).await;
+    // It has read them.
+    std::fs::remove_dir_all(&folder).expect("it is our folder");
+    (redis, port)
+}
+
 impl Redis {
     async fn start(settings: &[&str]) -> Self {
         let settings: Vec<_> = settings.iter().map(ToString::to_string).collect();

@@ -9,6 +9,7 @@ use crate::harness::{
 
 mod clients;
 mod development;
+mod engines;
 mod files;
 mod listeners;
 mod proxies;
