@@ -33,6 +33,9 @@ pub async fn run(config: &Config) -> Result<(), Problem> {
     tell(tables(&store).await?)?;
     tell("Master key: it is the one that this database was made with".to_owned())?;
     let fixed = postgres::fixed(&store, config).await?;
+    if let Some(warning) = strangers(config, engines, fixed.as_ref()).await {
+        tell(warning)?;
+    }
     let Installation { partitions, names } = queues(&store, config, engines, fixed.as_ref()).await?;
     tell(format!("RabbitMQ: the queues of {partitions} partitions are declared"))?;
     let how = if fixed.is_some() { "were fixed before" } else { "are fixed now, for good" };
@@ -61,6 +64,20 @@ pub async fn tables(store: &SqlStore) -> Result<String, Problem> {
     };
     store.check_master_key().await.map_err(|error| compose::wrong_master_key(&error))?;
     Ok(done)
+}
+
+/// What to say where nothing is fixed yet and queues are there by these names: they may be another installation's.
+pub async fn strangers(config: &Config, engines: &Engines, fixed: Option<&Installation>) -> Option<String> {
+    if fixed.is_some() {
+        return None;
+    }
+    let names = config.prefix.clone().unwrap_or_default();
+    let found = timeout(PATIENCE, rabbitmq::check_declared(engines.amqp_url.expose_secret(), &names, 1)).await;
+    found.ok()?.ok()?;
+    Some(format!(
+        "RabbitMQ: the queue `{}` was there before this database. If another installation uses it, end this one, and give it a database and a `prefix` (FANFARE_PREFIX) of its own",
+        names.queue(0)
+    ))
 }
 
 /// Declares the queues, and fixes their number and what they are called where that was not done before.

@@ -143,6 +143,9 @@ fn bad_redis_url(error: &RedisUrlError) -> Problem {
 async fn bring_up(store: &SqlStore, config: &Config, urls: &urls::Engines) -> Result<Installation, Problem> {
     info!("{}", migrate::tables(store).await?);
     let fixed = postgres::fixed(store, config).await?;
+    if let Some(warning) = migrate::strangers(config, urls, fixed.as_ref()).await {
+        warn!("{warning}");
+    }
     let begun = Instant::now();
     loop {
         match (migrate::queues(store, config, urls, fixed.as_ref()).await, &fixed) {

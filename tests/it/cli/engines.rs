@@ -96,6 +96,20 @@ async fn a_prefix_is_fixed_by_the_first_migrate_and_another_one_is_refused_by_ev
 }
 
 #[tokio::test]
+async fn a_new_database_that_finds_queues_by_its_prefix_is_told_that_they_may_be_anothers() {
+    let engines = Installation::new().await;
+    let warning = "`fanfare.p.0` was there before this database";
+    let first = run(&mut engines.command(&["migrate"])).succeeded();
+    assert!(!first.contains(warning), "{first}");
+    engines.execute("delete from settings where name in ('partitions', 'prefix')").await;
+    let prefixed = run(engines.command(&["migrate"]).env("FANFARE_PREFIX", "acme")).succeeded();
+    assert!(!prefixed.contains("was there before"), "{prefixed}");
+    engines.execute("delete from settings where name in ('partitions', 'prefix')").await;
+    let same = run(&mut engines.command(&["migrate"])).succeeded();
+    assert!(same.contains(warning) && same.contains("FANFARE_PREFIX"), "{same}");
+}
+
+#[tokio::test]
 async fn a_database_that_was_not_migrated_is_refused_by_every_role_and_told_by_check() {
     let engines = Installation::new().await;
     for role in ["api", "gateway", "worker"] {
