@@ -248,7 +248,11 @@ pub(crate) async fn change_app(
         if let Some(since) = patch.traced_since {
             change_trace(&services, &app.id, since).await;
         }
-        app_changed(&services, &app.id).await?;
+        if app.enabled {
+            app_changed(&services, &app.id).await?;
+        } else {
+            app_ended(&services, &app.id).await;
+        }
         Ok(app)
     });
     Ok(Answer::ok(app.await?.into()))
@@ -276,7 +280,8 @@ pub(crate) async fn remove_app(scope: Allowed<ManageApps>, services: Data<Servic
         if app.traced_since.is_some() {
             change_trace(&services, &app.id, None).await;
         }
-        app_changed(&services, &app.id).await
+        app_ended(&services, &app.id).await;
+        Ok(())
     });
     removal.await?;
     Ok(Done)
@@ -292,6 +297,13 @@ async fn change_trace(services: &Services, app: &AppId, since: Option<Timestamp>
         // Nobody is told anything of a trace that began before its app's; and what is old goes by itself.
         warn!(error = %failure, app.id = %app, "What was traced of an app could not be forgotten yet");
     }
+}
+
+/// Has every node close what the app, or a signer of it, let in; that is stored among the revocations, so that nothing is lost with a broadcast.
+pub(crate) async fn app_ended(services: &Services, app: &AppId) {
+    services.ports.directory.forget_app(app).await;
+    services.enforce().await;
+    services.tell_predecessors(Broadcast::AppChanged(app.clone())).await;
 }
 
 /// Has every node read the app afresh.

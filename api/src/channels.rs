@@ -120,6 +120,8 @@ pub(crate) async fn list_channels(
     channels.retain(|(channel, _)| is_listed_for(&caller.grant, channel));
     let places: Vec<Place> = channels.iter().map(|(channel, _)| (app.clone(), channel.clone())).collect();
     let heads = services.ports.log.heads(&places).await?;
+    // Reading may have taken its time.
+    services.ports.enforcement.require_good(&caller.grant).await?;
     let items = channels.into_iter().zip(heads);
     let items = items.filter_map(|((channel, counts), head)| Some(Channel::new(channel, counts, head?))).collect();
     Ok(Answer::ok(List { items, next: next.map(|last| BASE64_URL_SAFE_NO_PAD.encode(last)) }))
@@ -159,5 +161,7 @@ pub(crate) async fn show_channel(
     let counts = services.ports.census.counts(std::slice::from_ref(&place)).await.map_err(Refusal::from)?;
     let head =
         services.ports.log.head(&place.0, &place.1).await?.ok_or_else(|| ApiError::plain(ErrorCode::NotFound))?;
+    // Reading may have taken its time.
+    services.ports.enforcement.require_good(&caller.grant).await?;
     Ok(Answer::ok(Channel::new(place.1, counts.first().copied().unwrap_or_default(), head)))
 }

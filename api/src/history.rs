@@ -147,6 +147,8 @@ pub(crate) async fn read_history(
     let page = services.ports.log.read(&profile.app.id, &channel, range, limit, visible).await?;
     Metric::HistoryReads.add_labelled("history", 1);
     let page = page.ok_or_else(|| ApiError::plain(ErrorCode::NotFound))?;
+    // Reading may have taken its time.
+    services.ports.enforcement.require_good(&caller.grant).await?;
     let items = page.items.into_iter().map(HistoryItem::from).collect();
     Ok(Answer::ok(HistoryPage { epoch: page.head.epoch, items, more: page.more }))
 }

@@ -265,7 +265,9 @@ pub(crate) async fn revoke_key(
         }
         info!(app.id = %scope.target.id, key.id = %id, user.id = %scope.caller.user.id, "Revoked key `{id}`");
         services.ports.directory.forget_key(&id).await;
-        services.tell(Broadcast::KeyRevoked(id)).await
+        services.enforce().await;
+        services.tell_predecessors(Broadcast::KeyRevoked(id)).await;
+        Ok(())
     });
     revocation.await?;
     Ok(Done)

@@ -27,6 +27,7 @@ mod pages;
 mod passwords;
 mod presence;
 mod problems;
+mod revocations;
 mod rules;
 mod services;
 mod signers;
@@ -59,6 +60,7 @@ pub fn routes(services: Services) -> impl FnOnce(&mut web::ServiceConfig) {
             .configure(deliveries::routes)
             .configure(tokens::routes)
             .configure(authorize::routes)
+            .configure(revocations::routes)
             .configure(docs::routes)
             .configure(pages::routes)
             .default_service(web::to(fallback::refuse))

@@ -102,6 +102,8 @@ pub(crate) async fn list_members(
     caller.grant.require_presence(&channel)?;
     let place = Place { app: caller.grant.profile.app.id.clone(), channel };
     let page = services.ports.presence.page(&place, after.as_ref(), limit).await.map_err(Refusal::from)?;
+    // Reading may have taken its time.
+    services.ports.enforcement.require_good(&caller.grant).await?;
     let items = page.items.into_iter().map(MemberView::from).collect();
     Ok(Answer::ok(MemberList { items, count: page.count, next: page.next.as_ref().map(cursors::write) }))
 }

@@ -1,6 +1,6 @@
 //! What the handlers work with: the ports, the configuration, and this node's own limits.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, rt, web::Data};
 use fanfare_domain::{
@@ -20,13 +20,18 @@ use fanfare_domain::{
     plans::{Limits, Plans},
     presence::Presence,
     publishing::Publisher,
+    revocations::{Beat, Enforcement, Revocations},
     rules::Rules,
     signers::Signers,
 };
 use fanfare_protocol::ErrorCode;
-use tracing::{Instrument, Span, error};
+use tokio::time::timeout;
+use tracing::{Instrument, Span, error, warn};
 
 use crate::{config::ApiConfig, limits::Gates, passwords::PasswordPool};
+
+/// How long the bus may take to tell of a revocation before it is answered.
+const TELLING: Duration = Duration::from_secs(1);
 
 /// The engines, as the API sees them.
 #[derive(Clone)]
@@ -47,6 +52,10 @@ pub struct Ports {
     pub log: Arc<dyn MessageLog>,
     /// Keys and apps as the hot paths read them.
     pub directory: Arc<dyn Directory>,
+    /// What is cut off, as it is stored.
+    pub revocations: Arc<dyn Revocations>,
+    /// What is cut off, as this node knows it.
+    pub enforcement: Arc<Enforcement>,
     /// Where changes are told to live connections.
     pub bus: Arc<dyn Bus>,
     /// What apps may still do now.
@@ -97,6 +106,33 @@ impl Services {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.ports.clock.now()
+    }
+
+    /// Has this node and all others obey what was just revoked. Nothing is lost if that fails: every node finds it by itself within a second.
+    pub(crate) async fn enforce(&self) {
+        match self.ports.enforcement.read_again().await {
+            Some(beat) => self.tell_number(beat).await,
+            None => warn!("A revocation is stored; this node could not read it at once"),
+        }
+    }
+
+    /// Tells all nodes of the latest number.
+    pub(crate) async fn tell_number(&self, beat: Beat) {
+        match timeout(TELLING, self.ports.bus.send(vec![Broadcast::Revision(beat)])).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(failure)) => {
+                warn!(error = %failure, "A revocation is stored; the nodes are not told, and find it by themselves")
+            }
+            Err(_) => {
+                warn!("A revocation is stored; the bus takes long to tell the nodes, and they find it by themselves")
+            }
+        }
+    }
+
+    /// Tells nodes of the release before, which know no numbers, what is gone.
+    pub(crate) async fn tell_predecessors(&self, gone: Broadcast) {
+        // It is revoked all the same; such a node finds it gone when it reads it afresh.
+        let _ = timeout(TELLING, self.ports.bus.send(vec![gone])).await;
     }
 
     /// Tells live connections, on every node, of a change that is stored already.

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 
 use crate::{
     answers::{Answer, Done},
-    apps::app_changed,
+    apps::{app_changed, app_ended},
     capabilities::{self, Patterns},
     extract::{Allowed, Body, ManageKeys, Query, Then, Valid, View},
     lists::{self, List},
@@ -286,7 +286,8 @@ pub(crate) async fn remove_signer(
             return Err(Refusal::plain(ErrorCode::NotFound));
         }
         info!(app.id = %scope.target.id, signer.id = %id, user.id = %scope.caller.user.id, "Removed signer `{id}`");
-        app_changed(&services, &scope.target.id).await
+        app_ended(&services, &scope.target.id).await;
+        Ok(())
     });
     removal.await?;
     Ok(Done)

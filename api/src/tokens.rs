@@ -121,7 +121,8 @@ pub(crate) async fn mint_token(
 ) -> Result<Answer<MintedToken>, ApiError> {
     let Then(caller, Valid(new)) = input;
     let key = caller.require_key()?;
-    let now = services.now();
+    let app = &caller.grant.profile.app.id;
+    let now = services.ports.enforcement.issue_time(app, new.client.as_ref(), services.now());
     let ttl = no_longer_than(key, check_life(new.ttl_s)?, now);
     check_info(new.info.as_ref())?;
     let capability = within(new.cap, key)?;

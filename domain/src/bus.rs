@@ -11,6 +11,7 @@ use crate::{
     ids::{AppId, KeyId},
     messages::Envelope,
     presence::PresenceEvent,
+    revocations,
 };
 
 /// What crosses the bus.
@@ -22,8 +23,10 @@ pub enum Broadcast {
     Presence(Arc<PresenceEvent>),
     /// The app was changed: read it afresh, and end what it no longer allows.
     AppChanged(AppId),
-    /// The key was revoked: close what came in by it.
+    /// The key was revoked: close what came in by it. Said beside the revocation's number, for nodes of the release before.
     KeyRevoked(KeyId),
+    /// The latest number of a revocation, said twice a second by every worker, and at once by whoever made it.
+    Revision(revocations::Beat),
     /// A worker's sign of life, by which a node knows that messages would arrive; carries its sender's own number. Sent to every shard.
     Beat(u64),
 }

@@ -58,6 +58,8 @@ pub trait Directory: Send + Sync {
     async fn forget_key(&self, key: &KeyId);
     /// Drops what is cached of an app.
     async fn forget_app(&self, app: &AppId);
+    /// Drops everything that is cached, and nothing older stands in for it.
+    async fn forget_all(&self);
     /// Changes may have been missed: everything is read afresh before it is used again, where that is possible.
     async fn doubt_all(&self);
 }

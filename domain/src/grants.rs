@@ -12,6 +12,7 @@ use crate::{
     directory::{AppProfile, Directory},
     ids::{AppId, KeyId, SignerId},
     keys::Key,
+    revocations::{Enforcement, Revision, Standing},
     signers::{self, KeySets, Presented, Signer, SignerKeys},
     tokens::{self, Claims, SignedBy, TokenError},
 };
@@ -31,6 +32,10 @@ pub struct Grant {
     pub identity: Identity,
     /// When the credential ends by itself; that of a backend is looked at with each request.
     pub expires_at: Option<Timestamp>,
+    /// When a token was issued, or seen here if that was earlier.
+    pub issued_at: Option<Timestamp>,
+    /// The last revocation that was known before the credential was looked at.
+    pub as_of: Revision,
     capability: Capability,
     ceiling: Capability,
 }
@@ -93,7 +98,7 @@ impl Grant {
         capability: Capability,
         ceiling: Capability,
     ) -> Self {
-        Self { profile, voucher, identity, expires_at: None, capability, ceiling }
+        Self { profile, voucher, identity, expires_at: None, issued_at: None, as_of: Revision(0), capability, ceiling }
     }
 
     /// The rights on a channel: what the credential gives, cut down to what its key may do, and what the channel's rule gives anyone.
@@ -137,11 +142,36 @@ impl Grant {
         self.require(Right::Presence, channel)
     }
 
+    /// Refuses a caller whose key may not administer the whole app.
+    pub fn require_admin(&self) -> Result<(), Refusal> {
+        if self.capability.everywhere(Right::Admin) && self.ceiling.everywhere(Right::Admin) {
+            return Ok(());
+        }
+        Err(Refusal::new(ErrorCode::Forbidden, "the right `admin` on `*` is missing"))
+    }
+
     /// The client that speaks, if it has a name.
     pub fn client(&self) -> Option<&ClientName> {
         match &self.identity {
             Identity::Client(client) => client.client.as_ref(),
             Identity::Backend | Identity::Public => None,
+        }
+    }
+
+    /// What of the caller a revocation can reach.
+    pub fn standing(&self) -> Standing {
+        let token_id = match &self.identity {
+            Identity::Client(client) => client.token_id.as_deref().map(Into::into),
+            Identity::Backend | Identity::Public => None,
+        };
+        Standing {
+            tenant: self.profile.app.tenant.clone(),
+            app: self.profile.app.id.clone(),
+            voucher: self.voucher.clone(),
+            client: self.client().cloned(),
+            token_id,
+            issued_at: self.issued_at,
+            as_of: self.as_of,
         }
     }
 
@@ -157,12 +187,19 @@ pub struct Authenticator {
     directory: Arc<dyn Directory>,
     key_sets: Arc<dyn KeySets>,
     clock: Arc<dyn Clock>,
+    enforcement: Arc<Enforcement>,
 }
 
 impl Authenticator {
-    /// An authenticator that looks keys up in a directory, and those of the tenants' own sets where these are kept.
-    pub fn new(directory: Arc<dyn Directory>, key_sets: Arc<dyn KeySets>, clock: Arc<dyn Clock>) -> Self {
-        Self { directory, key_sets, clock }
+    /// An authenticator that looks keys up in a directory, and those of the tenants' own sets where these are kept, and refuses what is
+    /// revoked.
+    pub fn new(
+        directory: Arc<dyn Directory>,
+        key_sets: Arc<dyn KeySets>,
+        clock: Arc<dyn Clock>,
+        enforcement: Arc<Enforcement>,
+    ) -> Self {
+        Self { directory, key_sets, clock, enforcement }
     }
 
     /// A backend, by a key's id and secret; with `app`, only a key of that app.
@@ -174,13 +211,14 @@ impl Authenticator {
     ) -> Result<(Grant, Arc<Key>), Refusal> {
         let refused = || Refusal::plain(ErrorCode::BadKey);
         let id = KeyId::parse(key).map_err(|_| refused())?;
+        let as_of = self.enforcement.require_current().await?;
         let key = self.directory.key(&id).await?.ok_or_else(refused)?;
         if !key.accepts(secret, self.clock.now()) {
             return Err(refused());
         }
         require_app(&key, app, ErrorCode::BadKey)?;
         let grant = self.grant(&key, Identity::Backend, Capability::everything(), ErrorCode::BadKey).await?;
-        Ok((grant, key))
+        Ok((self.admit(grant, None, as_of)?, key))
     }
 
     /// A client, by its token; with `app`, only a token of that app. A token that a key of the tenant's own signed needs it: its signer is
@@ -207,19 +245,21 @@ impl Authenticator {
     }
 
     async fn client_of_key(&self, token: &str, id: &KeyId, app: Option<&str>) -> Result<Grant, Refusal> {
+        let as_of = self.enforcement.require_current().await?;
         let Some(key) = self.directory.key(id).await? else {
             return Err(Refusal::new(ErrorCode::BadToken, "the key that signed the token is not known here"));
         };
         let claims = tokens::verify(token, &key, self.clock.now()).map_err(refuse_token)?;
         require_app(&key, app, ErrorCode::BadToken)?;
         let profile = self.profile(&key.app, ErrorCode::BadToken).await?;
-        Ok(vouched(profile, Voucher::Key(id.clone()), claims, key.capability.clone()))
+        self.admit_client(vouched(profile, Voucher::Key(id.clone()), claims, key.capability.clone()), as_of)
     }
 
     async fn client_of_signer(&self, token: &str, presented: &Presented, app: &str) -> Result<Grant, Refusal> {
         // An app that there is not is refused as one without that signer.
         let nobody = || Refusal::new(ErrorCode::BadToken, "no signer of this app has the token's `iss` and `aud`");
         let app = AppId::parse(app).map_err(|_| nobody())?;
+        let as_of = self.enforcement.require_current().await?;
         let profile = self.directory.app(&app).await?.ok_or_else(nobody)?;
         let mut refused = nobody();
         for signer in profile.signers.iter().filter(|signer| presented.may_be_of(signer)) {
@@ -227,7 +267,7 @@ impl Authenticator {
                 Ok(claims) => {
                     let profile = self.profile(&app, ErrorCode::BadToken).await?;
                     let voucher = Voucher::Signer(signer.id.clone());
-                    return Ok(vouched(profile, voucher, claims?, signer.capability.clone()));
+                    return self.admit_client(vouched(profile, voucher, claims?, signer.capability.clone()), as_of);
                 }
                 // That one signer cannot be asked is said rather than that others did not sign.
                 Err(why) if refused.code != ErrorCode::Unavailable => refused = why,
@@ -273,12 +313,27 @@ impl Authenticator {
     pub async fn public(&self, key: &str, app: Option<&str>) -> Result<Grant, Refusal> {
         let refused = || Refusal::plain(ErrorCode::BadKey);
         let id = KeyId::parse(key).map_err(|_| refused())?;
+        let as_of = self.enforcement.require_current().await?;
         let key = self.directory.key(&id).await?.ok_or_else(refused)?;
         if !key.is_live(self.clock.now()) {
             return Err(refused());
         }
         require_app(&key, app, ErrorCode::BadKey)?;
-        self.grant(&key, Identity::Public, Capability::default(), ErrorCode::BadKey).await
+        let grant = self.grant(&key, Identity::Public, Capability::default(), ErrorCode::BadKey).await?;
+        self.admit(grant, None, as_of)
+    }
+
+    /// A token that claims to be issued later than now was seen here now.
+    fn admit_client(&self, grant: Grant, as_of: Revision) -> Result<Grant, Refusal> {
+        let issued_at = grant.issued_at.map(|issued| issued.min(self.clock.now()));
+        self.admit(grant, issued_at, as_of)
+    }
+
+    /// The one way by which anybody is let in: nothing of the grant was revoked since it was looked up, or before.
+    fn admit(&self, grant: Grant, issued_at: Option<Timestamp>, as_of: Revision) -> Result<Grant, Refusal> {
+        let grant = Grant { issued_at, as_of, ..grant };
+        self.enforcement.check(&grant.standing())?;
+        Ok(grant)
     }
 
     async fn grant(
@@ -293,6 +348,8 @@ impl Authenticator {
             voucher: Voucher::Key(key.id.clone()),
             identity,
             expires_at: key.expires_at,
+            issued_at: None,
+            as_of: Revision(0),
             capability,
             ceiling: key.capability.clone(),
         })
@@ -313,6 +370,8 @@ fn vouched(profile: Arc<AppProfile>, voucher: Voucher, claims: Claims, ceiling: 
         voucher,
         identity: Identity::Client(identity),
         expires_at: Some(claims.expires_at),
+        issued_at: Some(claims.issued_at),
+        as_of: Revision(0),
         capability: claims.capability,
         ceiling,
     }

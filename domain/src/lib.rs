@@ -28,6 +28,7 @@ pub mod plans;
 pub mod presence;
 pub mod publishing;
 pub mod refusals;
+pub mod revocations;
 pub mod rules;
 pub mod secrets;
 pub mod signers;

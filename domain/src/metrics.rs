@@ -86,6 +86,7 @@ metrics! {
     TlsCertificateReloads Counter "fanfare_tls_certificate_reloads_total" Some("outcome"), "Changed certificate files, by outcome: `used`, `refused`.";
     TlsCertificateExpiry Gauge "fanfare_tls_certificate_expiry_seconds" None, "When the certificate in use ends, in seconds since 1970; 0 without TLS.";
     KeySetFetches Counter "fanfare_key_set_fetches_total" Some("outcome"), "Fetches of a signer's JWKS, by outcome: `fetched`, `failed`.";
+    RevocationSeconds Histogram "fanfare_revocation_seconds" None, "From a revocation's row in the database, by the database's clock, to its being obeyed: each thread of a gateway counts for itself, when it has cut its sockets off; a process without a gateway counts once, when it refuses.";
     SpansExported Counter "fanfare_spans_exported_total" None, "Spans that the OTLP endpoint took.";
     SpansDropped Counter "fanfare_spans_dropped_total" Some("reason"), "Spans that were not exported, by reason: `export_failed`, `queue_full`.";
 }

@@ -45,7 +45,7 @@ pub struct Claims {
     pub info: Option<Box<RawValue>>,
     /// Its own id, by which it can be revoked.
     pub token_id: Option<String>,
-    /// When it was issued, by its own `iat`.
+    /// When it was issued, by its own `iat`; in which thousandth of that second, its `jti` may tell.
     pub issued_at: Timestamp,
     /// When it ends: by its own `exp`, or earlier with the secret or the key that signed it.
     pub expires_at: Timestamp,
@@ -163,12 +163,21 @@ fn check(claims: WireClaims, now: Timestamp) -> Result<Claims, TokenError> {
     if info.as_ref().is_some_and(|info| info.get().len() > MAX_INFO_BYTES) {
         return Err(invalid(format!("`info` is larger than {MAX_INFO_BYTES} bytes")));
     }
+    let issued_at = claims.jti.as_deref().and_then(|jti| within_second(issued_at, jti)).unwrap_or(issued_at);
     Ok(Claims { client, capability: claims.cap, info, token_id: claims.jti, issued_at, expires_at })
+}
+
+/// The moment at which a ULID was made, if that lies in the whole second that `iat` tells: only so is a token of whole seconds told from one
+/// that its client's revocation in the same second cut off.
+fn within_second(issued_at: Timestamp, jti: &str) -> Option<Timestamp> {
+    let made_at = ulid::Ulid::from_string(jti).ok()?.timestamp_ms();
+    let is_whole = issued_at.0.is_multiple_of(1_000);
+    (is_whole && made_at / 1_000 == issued_at.0 / 1_000).then_some(Timestamp(made_at))
 }
 
 fn time(seconds: &Seconds) -> Option<Timestamp> {
     let seconds = seconds.as_f64()?;
-    (seconds.is_finite() && (0.0..1e12).contains(&seconds)).then_some(Timestamp((seconds * 1_000.0) as u64))
+    (seconds.is_finite() && (0.0..1e12).contains(&seconds)).then_some(Timestamp((seconds * 1_000.0).round() as u64))
 }
 
 /// What a backend asks a token for.
@@ -188,11 +197,12 @@ pub struct NewToken {
 pub fn mint(key: &Key, token: NewToken, now: Timestamp) -> (String, Timestamp) {
     let issued_s = now.0 / 1_000;
     let expires_at = Timestamp(issued_s * 1_000).after(token.ttl);
+    let jti = ulid::Ulid::from_parts(now.0, rand::random());
     let claims = WireClaims {
         sub: token.client.map(|client| client.as_str().to_owned()),
         cap: token.capability,
         info: token.info,
-        jti: Some(ulid::Ulid::generate().to_string().to_ascii_lowercase()),
+        jti: Some(jti.to_string().to_ascii_lowercase()),
         iat: issued_s.into(),
         exp: (expires_at.0 / 1_000).into(),
         nbf: None,
@@ -212,6 +222,31 @@ mod tests {
 
     fn new_token() -> NewToken {
         NewToken { client: None, capability: Capability::everything(), info: None, ttl: Duration::from_secs(3_600) }
+    }
+
+    #[test]
+    fn a_minted_token_says_whole_seconds_and_in_its_id_which_thousandth() {
+        let key = Key::mint(AppId::generate(), "k".into(), Capability::everything(), None, START);
+        let now = Timestamp(1_700_000_000_789);
+        let (token, expires_at) = mint(&key, new_token(), now);
+        let claims = verify(&token, &key, now).unwrap();
+        assert_eq!((claims.issued_at, claims.expires_at), (now, expires_at));
+        assert_eq!(expires_at, Timestamp(1_700_003_600_000));
+        let payload = token.split('.').nth(1).unwrap();
+        let payload = base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, payload).unwrap();
+        let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+        assert_eq!((&payload["iat"], &payload["exp"]), (&1_700_000_000.into(), &1_700_003_600.into()));
+    }
+
+    #[test]
+    fn an_id_tells_the_thousandth_only_of_its_own_second() {
+        let at = |ms: u64| ulid::Ulid::from_parts(ms, 7).to_string().to_ascii_lowercase();
+        let whole = Timestamp(1_700_000_000_000);
+        assert_eq!(within_second(whole, &at(1_700_000_000_999)), Some(Timestamp(1_700_000_000_999)));
+        for other in [at(1_700_000_001_000), at(1_699_999_999_999), "of the backend's own".to_owned()] {
+            assert_eq!(within_second(whole, &other), None, "{other}");
+        }
+        assert_eq!(within_second(Timestamp(1_700_000_000_100), &at(1_700_000_000_999)), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use actix_web::web::ServiceConfig;
 use fanfare_domain::{
     Clock, Timestamp, bus::Bus, connections::ConnectionConfig, cursors::Cursors, directory::Directory, drains::Spread,
     grants::Authenticator, history::MessageLog, limits::AppLimits, occupancy::Census, presence::Presence,
-    publishing::Publisher,
+    publishing::Publisher, revocations::Enforcement,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
@@ -54,6 +54,8 @@ pub struct GatewayPorts {
     pub directory: Arc<dyn Directory>,
     /// Signs the cursors of streams.
     pub cursors: Cursors,
+    /// What is revoked.
+    pub enforcement: Arc<Enforcement>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

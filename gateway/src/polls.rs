@@ -33,10 +33,11 @@ async fn poll(request: HttpRequest) -> HttpResponse {
         Ok(begun) => begun,
         Err(refused) => return refused,
     };
+    let hub = request.app_data::<Rc<Hub>>().expect("the routes bring the hub of their thread");
     let page = match asked.cursor {
         // Whoever begins is told where the channels stand.
         None => Ok(Page::default().finish(&stream.positions.cursor())),
-        Some(_) => Gathering::new(stream).gather(asked.wait).await,
+        Some(_) => Gathering::new(stream).answer(asked.wait, hub).await,
     };
     match page {
         Ok(page) => {
@@ -44,10 +45,7 @@ async fn poll(request: HttpRequest) -> HttpResponse {
             cross_origin::share(asked.origin.as_deref(), answer.headers_mut());
             answer
         }
-        Err(refusal) => {
-            let hub = request.app_data::<Rc<Hub>>().expect("the routes bring the hub of their thread");
-            streams::refuse(&request, hub, &refusal).await
-        }
+        Err(refusal) => streams::refuse(&request, hub, &refusal).await,
     }
 }
 
@@ -74,8 +72,24 @@ impl Gathering {
         Self { stream, page, awaited }
     }
 
+    /// The page, which leaves like anything else: while it is known what was revoked, and to who was not cut off since it began to fill.
+    async fn answer(mut self, wait: Duration, hub: &Hub) -> Result<String, Refusal> {
+        self.gather(wait).await?;
+        let may_leave = hub.may_deliver() || (hub.current_soon().await && hub.may_deliver());
+        if !may_leave {
+            let why = "this node cannot tell what was revoked in the last second";
+            return Err(Refusal::new(ErrorCode::Unavailable, why).retry_after(Duration::from_secs(1)));
+        }
+        if self.stream.outlet.is_cut_off() {
+            let said = self.stream.outlet.take(said::decides).await;
+            let text = said.and_then(|taken| text_of(&taken.frame));
+            return Err(text.map_or_else(|| Refusal::plain(ErrorCode::Revoked), |text| said::reason(&text)));
+        }
+        Ok(self.finish())
+    }
+
     /// Everything that is past the cursor, as far as a page goes; or else the first that comes, with what comes with it.
-    async fn gather(mut self, wait: Duration) -> Result<String, Refusal> {
+    async fn gather(&mut self, wait: Duration) -> Result<(), Refusal> {
         let wait = if self.lacks() { wait.max(BACKLOG_PATIENCE) } else { wait };
         let deadline = Instant::now() + wait;
         loop {
@@ -93,7 +107,7 @@ impl Gathering {
             }
             match self.take(&taken.frame) {
                 Next::GoOn => {}
-                Next::Answer => return Ok(self.finish()),
+                Next::Answer => return Ok(()),
                 Next::Refuse(refusal) => return Err(refusal),
             }
         }
@@ -101,7 +115,7 @@ impl Gathering {
             let why = "the messages after the cursor could not be read in time";
             return Err(Refusal::new(ErrorCode::Unavailable, why).retry_after(Duration::from_secs(1)));
         }
-        Ok(self.finish())
+        Ok(())
     }
 
     /// Whether messages are known to be there that the page does not hold yet.

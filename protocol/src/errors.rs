@@ -80,6 +80,7 @@ error_codes! {
     Unauthorized "unauthorized" 401 Some(4010), Never, "No credentials were given", "Give an API key (`Authorization: Bearer fk_….fs_…`), a client token, or sign in.";
     BadKey "bad_key" 401 Some(4011), Never, "The API key is not valid", "Check the key and its secret; it may have been revoked, rotated or expired.";
     BadToken "bad_token" 401 Some(4012), Never, "The token is not valid", "Mint a new token with a live API key; see the documentation of tokens.";
+    Revoked "revoked" 401 Some(4013), Never, "The token was revoked", "Get a fresh token, if the app's backend still gives one.";
     TokenExpired "token_expired" 401 Some(4110), Backoff, "The token has expired", "Get a fresh token, then connect again or send it with `token`.";
     TokenMismatch "token_mismatch" 409 None, Never, "The token is for another app or client", "Refresh with a token of the same app and the same `sub`.";
     BadCredentials "bad_credentials" 401 None, Never, "The email address or the password is wrong", "Check both, and try again.";
@@ -112,6 +113,7 @@ error_codes! {
     ConnectTimeout "connect_timeout" 408 Some(4123), Backoff, "`connect` did not arrive in time", "Send `connect` within 10 s of the handshake.";
     NoPong "no_pong" 408 Some(4201), Now, "The connection went silent", "Answer each `ping` with `pong` within 10 s, or send anything else.";
     Draining "draining" 503 Some(4200), Now, "The server is shutting down", "Connect again and resume.";
+    Disconnected "disconnected" 503 Some(4202), Now, "The client was disconnected by the app's backend", "Connect again and resume.";
     Unconfirmed "unconfirmed" 503 None, Backoff, "The message may or may not have been accepted", "Send it again with the same idempotency key.";
     BacklogFull "backlog_full" 503 None, Backoff, "The queue of accepted messages is full", "Wait and send it again; nothing was accepted.";
     Unavailable "unavailable" 503 Some(4100), Backoff, "A part of the service is away", "Wait and try again.";

@@ -13,7 +13,7 @@ use crate::{
     restored,
     role::Role,
     serve::{self, Extras},
-    tls,
+    suspend, tls,
 };
 
 const EXAMPLES: &str = "\
@@ -107,6 +107,22 @@ new epoch they are told that they lost something, where else serials would be gi
 Example:
   fanfare restored --config /etc/fanfare.toml")]
     Restored(FileArgs),
+    /// Suspend a tenant: its connections are closed, its keys and tokens refused, until that is lifted
+    #[command(after_help = "\
+Examples:
+  fanfare suspend ten_01j9zq3v5x8k2m4n6p7r9s1t3w
+  fanfare suspend ten_01j9zq3v5x8k2m4n6p7r9s1t3w --lift
+
+Every node obeys within a second. Its people can still sign in. A server with a data folder is stopped first: the folder is its own while it runs.")]
+    Suspend {
+        #[command(flatten)]
+        file: FileArgs,
+        /// The tenant's id
+        tenant: String,
+        /// Lets it go on
+        #[arg(long)]
+        lift: bool,
+    },
     /// Print the OpenAPI document
     #[command(after_help = "Example:\n  fanfare openapi > openapi.json")]
     Openapi,
@@ -204,6 +220,9 @@ fn execute(command: Command) -> Result<(), Problem> {
         Command::Migrate(args) => runtime()?.block_on(migrate::run(&configuration(&args)?)),
         Command::DeadLetters { file, action } => runtime()?.block_on(dead_letters::run(&configuration(&file)?, action)),
         Command::Restored(args) => runtime()?.block_on(restored::run(&configuration(&args)?)),
+        Command::Suspend { file, tenant, lift } => {
+            runtime()?.block_on(suspend::run(&configuration(&file)?, &tenant, lift))
+        }
         Command::Openapi => output::print(&openapi()).map(drop),
         Command::Check(args) => runtime()?.block_on(check::run(args.config.as_deref())),
         Command::Token(args) => token::run(&args),

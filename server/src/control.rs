@@ -1,10 +1,11 @@
-//! Control messages: what other nodes changed is dropped from this one's cache.
+//! Control messages: what other nodes changed is dropped from this one's cache, and what they revoked is known here.
 
 use std::{sync::Arc, time::Duration};
 
 use fanfare_domain::{
     bus::{Broadcast, Bus, Heard},
     directory::Directory,
+    revocations::Enforcement,
 };
 use tokio::{sync::watch, time::sleep};
 use tracing::warn;
@@ -12,29 +13,40 @@ use tracing::warn;
 /// How soon a bus that cannot be listened to is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Who is told.
+#[derive(Clone)]
+pub struct Told {
+    /// What is cached of keys and apps.
+    pub directory: Arc<dyn Directory>,
+    /// What is revoked.
+    pub enforcement: Arc<Enforcement>,
+}
+
 /// Listens until `stopped` says so. A process without a cache listens too: only so does [`Bus::last_beat`] know of beats.
-pub async fn obey(bus: Arc<dyn Bus>, directory: Option<Arc<dyn Directory>>, mut stopped: watch::Receiver<bool>) {
+pub async fn obey(bus: Arc<dyn Bus>, told: Option<Told>, mut stopped: watch::Receiver<bool>) {
     tokio::select! {
-        () = listen(bus, directory) => {}
+        () = listen(bus, told) => {}
         _ = stopped.wait_for(|stop| *stop) => {}
     }
 }
 
-async fn listen(bus: Arc<dyn Bus>, directory: Option<Arc<dyn Directory>>) {
+async fn listen(bus: Arc<dyn Bus>, told: Option<Told>) {
     loop {
         match bus.listen().await {
             Ok(mut listener) => {
                 while let Some(heard) = listener.heard.recv().await {
-                    if let Some(directory) = &directory {
-                        take(heard, directory.as_ref()).await;
+                    match (&told, heard) {
+                        (Some(told), Heard::Sent(Broadcast::Revision(beat))) => told.enforcement.heard(beat),
+                        (Some(told), heard) => take(heard, told.directory.as_ref()).await,
+                        (None, _) => {}
                     }
                 }
             }
             Err(failure) => warn!(error = %failure, "The bus cannot be listened to; trying again"),
         }
-        if let Some(directory) = &directory {
+        if let Some(told) = &told {
             // What was sent meanwhile was missed.
-            directory.doubt_all().await;
+            told.directory.doubt_all().await;
         }
         sleep(PAUSE).await;
     }
@@ -45,7 +57,8 @@ async fn take(heard: Heard, directory: &dyn Directory) {
         Heard::Sent(Broadcast::AppChanged(app)) => directory.forget_app(&app).await,
         Heard::Sent(Broadcast::KeyRevoked(key)) => directory.forget_key(&key).await,
         Heard::Interrupted => directory.doubt_all().await,
-        Heard::Sent(Broadcast::Message(_) | Broadcast::Presence(_) | Broadcast::Beat(_)) | Heard::Head { .. } => {}
+        Heard::Sent(Broadcast::Message(_) | Broadcast::Presence(_) | Broadcast::Beat(_) | Broadcast::Revision(_))
+        | Heard::Head { .. } => {}
     }
 }
 
@@ -54,6 +67,7 @@ mod tests {
     use async_trait::async_trait;
     use fanfare_domain::{
         StoreError,
+        clock::SystemClock,
         directory::AppProfile,
         ids::{AppId, KeyId},
         keys::Key,
@@ -78,6 +92,9 @@ mod tests {
         }
         async fn forget_app(&self, app: &AppId) {
             self.0.send(app.to_string()).unwrap();
+        }
+        async fn forget_all(&self) {
+            self.0.send("everything".to_owned()).unwrap();
         }
         async fn doubt_all(&self) {
             self.0.send("all".to_owned()).unwrap();
@@ -108,10 +125,15 @@ mod tests {
     #[tokio::test]
     async fn it_listens_until_it_is_stopped() {
         let (directory, mut seen) = noted();
+        let directory = Arc::new(directory);
+        let folder = tempfile::tempdir().unwrap();
+        let sealer = fanfare_infra::sealing::Sealer::new(&fanfare_infra::sealing::MasterKey::generate(), None);
+        let store = fanfare_infra::sql::SqlStore::open_sqlite(&folder.path().join("fanfare.db"), sealer).await.unwrap();
+        let enforcement = Enforcement::new(Arc::new(store), directory.clone(), Arc::new(SystemClock));
         let bus: Arc<dyn Bus> = Arc::new(MemoryBus::default());
         let (stop, stopped) = watch::channel(false);
         let app = AppId::generate();
-        let obeying = tokio::spawn(obey(Arc::clone(&bus), Some(Arc::new(directory)), stopped));
+        let obeying = tokio::spawn(obey(Arc::clone(&bus), Some(Told { directory, enforcement }), stopped));
         while seen.is_empty() {
             bus.send(vec![Broadcast::AppChanged(app.clone())]).await.unwrap();
             tokio::task::yield_now().await;

@@ -28,4 +28,5 @@ pub mod restored;
 pub mod role;
 pub mod secured;
 pub mod serve;
+pub mod suspend;
 pub mod tls;

@@ -33,6 +33,7 @@ mod publishing;
 mod refreshing;
 mod resumes;
 mod retention;
+mod revocations;
 mod rfc6455;
 mod sessions;
 mod signers;

@@ -31,6 +31,7 @@ async fn a_minted_token_is_a_jwt_of_the_key() {
     let (issued, ends) = (claims["iat"].as_f64().expect("iat"), claims["exp"].as_f64().expect("exp"));
     assert!((now_s() - issued).abs() < 30.0);
     assert_eq!((ends - issued, minted["expires_at"].as_f64()), (60.0, Some(ends * 1_000.0)));
+    assert!(claims["iat"].is_u64() && claims["exp"].is_u64(), "{claims}");
     let mut socket = Socket::connect(&tenant.url, token).await;
     assert_eq!((&socket.connected["client"], &socket.connected["app"]), (&json!("ann"), &json!(tenant.app)));
     let ttl_ms = socket.connected["token_ttl_ms"].as_u64().expect("a life");

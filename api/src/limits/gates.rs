@@ -34,6 +34,9 @@ const CHECKS_BETWEEN_SWEEPS: u32 = 1_024;
 /// Who would lock an account for everybody needs so many addresses.
 const ADDRESSES: NonZeroU32 = NonZeroU32::new(10).expect("it is not zero");
 
+/// What an app may cut off in a minute: each of it is a commit under one lock, and is read by every node.
+const REVOCATIONS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(6_000).expect("it is not zero");
+
 /// The gates of the API.
 pub(crate) struct Gates {
     /// Requests to the control plane, by address.
@@ -46,6 +49,8 @@ pub(crate) struct Gates {
     pub passwords: Gate,
     /// Wrong passwords by account, wherever they come from.
     pub accounts: Gate,
+    /// What is cut off, by app.
+    pub revocations: Gate,
 }
 
 impl Gates {
@@ -58,6 +63,7 @@ impl Gates {
             logins: Gate::new("logins", config.logins_per_minute, minute),
             passwords: Gate::new("passwords", config.password_tries_per_minute, minute),
             accounts: Gate::new("accounts", config.password_tries_per_minute.saturating_mul(ADDRESSES), minute),
+            revocations: Gate::new("revocations", REVOCATIONS_PER_MINUTE, minute),
         }
     }
 }

@@ -11,8 +11,8 @@ use utoipa::{
 };
 
 use crate::{
-    accounts, apps, authorize, batches, channels, deliveries, history, keys, messages, presence, problems, rules,
-    signers, tenants, tokens,
+    accounts, apps, authorize, batches, channels, deliveries, history, keys, messages, presence, problems, revocations,
+    rules, signers, tenants, tokens,
 };
 
 pub(crate) mod refusals;
@@ -47,6 +47,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         rules::list_rules, rules::show_rule, rules::put_rule, rules::remove_rule,
         messages::publish, batches::publish_batch, history::read_history, presence::list_members, tokens::mint_token,
         channels::list_channels, channels::show_channel, deliveries::explain_delivery, authorize::authorize, streams::stream_events, streams::poll,
+        revocations::revoke, revocations::disconnect,
     ),
     components(schemas(problems::Problem, problems::FieldProblem)),
     tags(
@@ -61,7 +62,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         (name = "streams", description = "Following channels over HTTP, where a WebSocket is not at hand; the WebSocket itself is at `/v1/connect`."),
         (name = "presence", description = "Who is in a channel."),
         (name = "channels", description = "Which channels are occupied, by how many, and where they stand."),
-        (name = "tokens", description = "Tokens for clients.")
+        (name = "tokens", description = "Tokens for clients, and their end.")
     ),
     modifiers(&Security, &CommonHeaders)
 )]

@@ -18,7 +18,7 @@ pub(crate) const CHANGE: &[ErrorCode] = &[ForeignOrigin, UnsupportedMediaType];
 /// Of operations with a body.
 pub(crate) const BODY: &[ErrorCode] = &[Malformed, UnsupportedMediaType, BodyTooLarge, RequestTimeout, InvalidBody];
 /// Of operations that need an API key or a client token.
-pub(crate) const DATA: &[ErrorCode] = &[Unauthorized, BadKey, BadToken, TokenExpired, AppDisabled, Forbidden];
+pub(crate) const DATA: &[ErrorCode] = &[Unauthorized, BadKey, BadToken, Revoked, TokenExpired, AppDisabled, Forbidden];
 
 /// Makes a type that lists an operation's refusals, for its `responses(…)`.
 macro_rules! refusals {

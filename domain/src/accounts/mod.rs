@@ -145,6 +145,8 @@ pub trait Accounts: Send + Sync {
     ) -> Result<(), StoreError>;
     /// A tenant by id.
     async fn tenant(&self, tenant: &TenantId) -> Result<Option<Tenant>, StoreError>;
+    /// Whether a tenant is suspended, and so all its apps.
+    async fn is_suspended(&self, tenant: &TenantId) -> Result<bool, StoreError>;
     /// Writes back a tenant's name; whether it was there.
     async fn rename_tenant(&self, tenant: &TenantId, name: &str) -> Result<bool, StoreError>;
     /// What a user is in a tenant.

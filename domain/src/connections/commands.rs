@@ -19,6 +19,11 @@ pub enum Command {
         /// When the next one would be admitted.
         retry_after: Duration,
     },
+    /// A text message arrived while the node cannot tell what was revoked.
+    Unavailable {
+        /// The message.
+        text: String,
+    },
     /// A binary message arrived.
     Binary,
     /// A control frame arrived, which counts as life.

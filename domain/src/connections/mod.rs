@@ -241,6 +241,10 @@ impl Connection {
                 self.heartbeat.heard(now);
                 self.too_fast(&text, retry_after, &mut effects);
             }
+            Command::Unavailable { text } => {
+                self.heartbeat.heard(now);
+                self.unavailable(&text, &mut effects);
+            }
             Command::Binary => self.close(&Refusal::plain(ErrorCode::BinaryFrame), &mut effects),
             Command::Heard => self.heartbeat.heard(now),
             Command::Authenticated(outcome) => self.authenticated(outcome, now, &mut effects),

@@ -65,6 +65,22 @@ impl Connection {
         }
     }
 
+    /// A text message arrived while the node may serve nobody: its request is refused, and a connection that is not open yet is closed.
+    pub(super) fn unavailable(&mut self, text: &str, effects: &mut Effects) {
+        let refusal = Refusal::new(ErrorCode::Unavailable, "this node cannot tell what was revoked in the last second")
+            .retry_after(Duration::from_secs(1));
+        match Incoming::parse(text) {
+            Ok(Incoming::Pong) => {}
+            Ok(Incoming::Request { id, .. }) | Err(Unreadable::Refused { id, .. }) => {
+                if matches!(self.phase, Phase::Open(_)) {
+                    return refuse(id, &refusal, effects);
+                }
+                self.refuse_and_close(id, &refusal, effects);
+            }
+            Err(Unreadable::Malformed(why)) => self.close(&Refusal::new(ErrorCode::Malformed, why), effects),
+        }
+    }
+
     fn request(&mut self, id: u32, request: Request, now: Timestamp, effects: &mut Effects) {
         match (&mut self.phase, request) {
             (Phase::Fresh, Request::Connect(connect)) => self.connect(id, connect, effects),

@@ -19,6 +19,7 @@ use crate::{
     messages::{Envelope, Message},
     metrics::Metric,
     partitions::Partition,
+    revocations::Enforcement,
     rules::Retention,
     traces::TraceParent,
 };
@@ -195,6 +196,8 @@ pub struct Publisher {
     pub bus: Arc<dyn Bus>,
     /// The app's rates.
     pub limits: Arc<dyn AppLimits>,
+    /// What is revoked: who was let in a while ago, with a body that came slowly, may be cut off by now.
+    pub enforcement: Arc<Enforcement>,
     /// The time of acceptance.
     pub clock: Arc<dyn Clock>,
     /// Takes note of what was accepted, for apps that keep a trace.
@@ -229,6 +232,7 @@ impl Publisher {
         ack: Ack,
     ) -> Result<Published, Refusal> {
         let begun = Instant::now();
+        self.enforcement.require_good(grant).await?;
         let quota = self.take_rate(grant, wanted.len())?;
         let now = self.clock.now();
         let mut results: Vec<Option<Result<Receipt, Refusal>>> = Vec::with_capacity(wanted.len());

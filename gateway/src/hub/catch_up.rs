@@ -46,7 +46,11 @@ async fn read_on(hub: Rc<Hub>, subscription: Rc<Subscription>) {
     channel.keep_recent();
     let mut pause = FIRST_PAUSE;
     while wants_more(&subscription) {
-        take_recent(&subscription);
+        if !hub.may_deliver() {
+            hub.open_gate().await;
+            continue;
+        }
+        take_recent(&hub, &subscription);
         if is_complete(&subscription) {
             subscription.set_mode(Mode::Live);
             break;
@@ -57,7 +61,7 @@ async fn read_on(hub: Rc<Hub>, subscription: Rc<Subscription>) {
         }
         // The turn is kept until the page is in the outbox, so that a socket holds one page, however many channels it resumes.
         let turn = subscription.outbox().backlog_turn().await;
-        if !wants_more(&subscription) || subscription.outbox().is_half_full() {
+        if !wants_more(&subscription) || !hub.may_deliver() || subscription.outbox().is_half_full() {
             continue;
         }
         let before = subscription.position();
@@ -67,11 +71,11 @@ async fn read_on(hub: Rc<Hub>, subscription: Rc<Subscription>) {
                     continue;
                 }
                 channel.saw(page.head.serial);
-                say_gap(&subscription, page.floor);
-                push_page(&subscription, &page.frames).await;
+                say_gap(&hub, &subscription, page.floor);
+                push_page(&hub, &subscription, &page.frames).await;
             }
             // Without history there is nothing to read: what is between is told as a gap.
-            Err(refusal) if refusal.code == ErrorCode::HistoryOff => say_gap(&subscription, channel.seen()),
+            Err(refusal) if refusal.code == ErrorCode::HistoryOff => say_gap(&hub, &subscription, channel.seen()),
             Err(_) => {}
         }
         drop(turn);
@@ -91,9 +95,9 @@ fn wants_more(subscription: &Subscription) -> bool {
 }
 
 /// Takes what the bus brought meanwhile, as far as it follows without a hole.
-fn take_recent(subscription: &Subscription) {
+fn take_recent(hub: &Hub, subscription: &Subscription) {
     let mut delivered = 0;
-    while !subscription.outbox().is_half_full() {
+    while !subscription.outbox().is_half_full() && hub.may_deliver() {
         let position = subscription.position();
         let recent = subscription.channel().recent_after(position, subscription.connection());
         let fits = match recent {
@@ -110,13 +114,13 @@ fn take_recent(subscription: &Subscription) {
 }
 
 /// Puts a page into the outbox as there is room; stops if the subscription no longer reads the past.
-async fn push_page(subscription: &Subscription, frames: &[(Serial, Bytes)]) {
+async fn push_page(hub: &Hub, subscription: &Subscription, frames: &[(Serial, Bytes)]) {
     let mut delivered = 0;
     for (serial, frame) in frames {
         if subscription.outbox().is_half_full() {
             subscription.outbox().room().await;
         }
-        if !wants_more(subscription) || !subscription.advance(*serial, frame.clone()) {
+        if !wants_more(subscription) || !hub.may_deliver() || !subscription.advance(*serial, frame.clone()) {
             break;
         }
         delivered += 1;
@@ -125,9 +129,9 @@ async fn push_page(subscription: &Subscription, frames: &[(Serial, Bytes)]) {
 }
 
 /// Tells which serials will never come, if some are past retention.
-fn say_gap(subscription: &Subscription, floor: Serial) {
+fn say_gap(hub: &Hub, subscription: &Subscription, floor: Serial) {
     let position = subscription.position();
-    if floor <= position || !wants_more(subscription) {
+    if floor <= position || !wants_more(subscription) || !hub.may_deliver() {
         return;
     }
     let gap = Event::Gap { channel: subscription.channel().key.1.clone(), from: position.next(), to: floor };

@@ -108,12 +108,19 @@ impl Hub {
         actix_rt::spawn(hub.in_parts(channel, outgoing));
     }
 
-    /// Takes note of a message and makes its frame; nothing if it is of another life of the channel.
+    /// Takes note of a message and makes its frame; nothing if it is of another life of the channel, or may not be delivered now.
     fn begin(&self, channel: &Channel, envelope: &Envelope) -> Option<Outgoing> {
         let span = spans::fan_out(envelope);
         if let Some((epoch, serial)) = &envelope.place
             && self.is_other_epoch(channel, &Head { epoch: epoch.clone(), serial: *serial })
         {
+            return None;
+        }
+        if !self.may_deliver()
+            && let Some((_, serial)) = &envelope.place
+        {
+            // It is read from history later. What is ephemeral waits in the outboxes, as far as they have room.
+            channel.saw(*serial);
             return None;
         }
         let outgoing = channel.begin(envelope, self.gateway.ports().clock.now());

@@ -14,9 +14,9 @@ use fanfare_domain::{
     bus::{Broadcast, Following, Heard},
     connections::{Command, Located},
     deliveries::Receipts,
-    grants::Voucher,
     ids::{AppId, ConnectionId},
     metrics::Metric,
+    revocations::Standing,
 };
 use fanfare_protocol::{ChannelName, ErrorCode};
 use tokio::sync::SetOnce;
@@ -38,11 +38,13 @@ mod occupancy;
 mod pages;
 mod presence;
 mod repair;
+mod revocations;
 mod spans;
 mod subscription;
 
 use channel::Channel;
 pub(crate) use pages::Pages;
+use revocations::Gate;
 pub(crate) use subscription::Subscription;
 
 type ChannelKey = (AppId, ChannelName);
@@ -53,6 +55,7 @@ pub(crate) struct Hub {
     channels: RefCell<HashMap<ChannelKey, Rc<Channel>>>,
     sockets: RefCell<HashMap<ConnectionId, Socket>>,
     watchers: occupancy::Watchers,
+    gate: Rc<Gate>,
     /// What this thread wants to hear, once it listens.
     following: SetOnce<Arc<dyn Following>>,
     /// Interruptions of the bus that are being made good.
@@ -63,15 +66,18 @@ pub(crate) struct Hub {
 /// A socket, as control messages find it.
 struct Socket {
     address: Addr<SocketActor>,
-    /// Once it has connected: the app, and who vouched for it.
-    scope: Option<(AppId, Voucher)>,
+    outbox: Outbox,
+    /// Once it has connected: whose it is, and what a revocation may reach.
+    standing: Option<Standing>,
 }
 
 impl Hub {
     /// A hub for this thread, listening to the bus.
     pub(crate) fn start(gateway: Gateway) -> Rc<Self> {
+        let gate = Gate::new(Arc::clone(&gateway.ports().enforcement));
         let hub = Rc::new_cyclic(|this| Self {
             gateway,
+            gate,
             channels: RefCell::default(),
             sockets: RefCell::default(),
             watchers: occupancy::Watchers::default(),
@@ -81,6 +87,7 @@ impl Hub {
         });
         actix_rt::spawn(listen(Rc::clone(&hub)));
         actix_rt::spawn(occupancy::tell(Rc::clone(&hub)));
+        actix_rt::spawn(revocations::obey_changes(Rc::clone(&hub)));
         hub
     }
 
@@ -88,29 +95,21 @@ impl Hub {
         &self.gateway
     }
 
-    /// Makes a new socket known to control messages.
-    pub(crate) fn join(&self, connection: ConnectionId, address: Addr<SocketActor>) {
+    /// Makes a new socket known to control messages, and to the gate that decides whether anything is delivered.
+    pub(crate) fn join(&self, connection: ConnectionId, address: Addr<SocketActor>, outbox: &Outbox) {
         if self.gateway.is_draining() {
             // It came past the refusal of new ones, and perhaps after all others were told.
             let address = address.clone();
             actix_rt::spawn(async move { tell(&address, Command::Drain { after: Duration::ZERO }).await });
         }
-        self.sockets.borrow_mut().insert(connection, Socket { address, scope: None });
-    }
-
-    /// Takes note of what a socket connected as.
-    pub(crate) fn identify(&self, connection: &ConnectionId, app: AppId, voucher: Voucher) {
-        if let Some(socket) = self.sockets.borrow_mut().get_mut(connection)
-            && socket.scope.replace((app, voucher)).is_none()
-        {
-            self.gateway.shared.connections.fetch_add(1, Ordering::SeqCst);
-            Metric::Connections.shift(1.0);
-        }
+        outbox.guard(self.gate.clone());
+        let socket = Socket { address, outbox: outbox.clone(), standing: None };
+        self.sockets.borrow_mut().insert(connection, socket);
     }
 
     /// Forgets a socket.
     pub(crate) fn leave(&self, connection: &ConnectionId) {
-        if self.sockets.borrow_mut().remove(connection).is_some_and(|socket| socket.scope.is_some()) {
+        if self.sockets.borrow_mut().remove(connection).is_some_and(|socket| socket.standing.is_some()) {
             self.gateway.shared.connections.fetch_sub(1, Ordering::SeqCst);
             Metric::Connections.shift(-1.0);
         }
@@ -186,11 +185,11 @@ impl Hub {
             Broadcast::Presence(event) => self.take_presence(&event),
             Broadcast::AppChanged(app) => {
                 self.gateway.shared.pages.forget_app(&app);
-                let addresses = self.addresses(|(of, _)| *of == app);
+                let addresses = self.addresses(|standing| standing.app == app);
                 actix_rt::spawn(tell_app_changed(self.gateway.clone(), app, addresses));
             }
             Broadcast::KeyRevoked(key) => {
-                let addresses = self.addresses(|(_, by)| by.key() == Some(&key));
+                let addresses = self.addresses(|standing| standing.voucher.key() == Some(&key));
                 let directory = Arc::clone(&self.gateway.ports().directory);
                 actix_rt::spawn(async move {
                     directory.forget_key(&key).await;
@@ -199,15 +198,16 @@ impl Hub {
                     }
                 });
             }
-            Broadcast::Beat(_) => {}
+            // What is revoked is known to the process, and told to its threads, apart from the bus.
+            Broadcast::Beat(_) | Broadcast::Revision(_) => {}
         }
     }
 
-    fn addresses(&self, which: impl Fn(&(AppId, Voucher)) -> bool) -> Vec<Addr<SocketActor>> {
+    fn addresses(&self, which: impl Fn(&Standing) -> bool) -> Vec<Addr<SocketActor>> {
         let sockets = self.sockets.borrow();
         sockets
             .values()
-            .filter(|socket| socket.scope.as_ref().is_some_and(&which))
+            .filter(|socket| socket.standing.as_ref().is_some_and(&which))
             .map(|socket| socket.address.clone())
             .collect()
     }
@@ -215,7 +215,7 @@ impl Hub {
     /// Tells every socket of this thread how long it is still served; those that have not connected end at once.
     async fn drain(self: Rc<Self>, drain: Arc<Drain>) {
         let sockets: Vec<_> =
-            self.sockets.borrow().values().map(|one| (one.address.clone(), one.scope.is_some())).collect();
+            self.sockets.borrow().values().map(|one| (one.address.clone(), one.standing.is_some())).collect();
         for (address, has_connected) in sockets {
             let now = self.gateway.ports().clock.now();
             let after = if has_connected { drain.next(now) } else { Duration::ZERO };

@@ -65,14 +65,17 @@ impl Hub {
         self.gateway().watching().unwatch(key);
     }
 
-    fn tell_occupancy(&self, now: Instant) {
+    pub(super) fn tell_occupancy(&self, now: Instant) {
+        if !self.may_deliver() {
+            return;
+        }
         let mut told = 0;
         for (key, watchers) in self.watchers.0.borrow_mut().iter_mut() {
             let Some(counted) = self.gateway().watching().last(key) else { continue };
             let mut frame = None;
             for watcher in watchers.iter_mut().filter(|watcher| watcher.wants(counted.counts, now)) {
                 let frame = frame.get_or_insert_with(|| frame_of(key, counted));
-                if watcher.subscription.outbox().push(frame.clone()).is_ok() {
+                if watcher.subscription.outbox().push_message(frame.clone()).is_ok() {
                     watcher.told = Some((counted.counts, now));
                     told += 1;
                 }

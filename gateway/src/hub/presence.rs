@@ -107,7 +107,10 @@ impl Hub {
         let channel = self.channels.borrow().get(&key).cloned();
         let Some(channel) = channel.filter(|channel| channel.watch.watchers.get() > 0) else { return };
         let watch = &channel.watch;
-        if watch.reading.borrow().is_some() {
+        if !self.may_deliver() {
+            // The channel is read when something may be delivered again, and the difference told.
+            watch.is_doubtful.set(true);
+        } else if watch.reading.borrow().is_some() {
             let mut held = watch.held.borrow_mut();
             match held.len() < HELD_EVENTS {
                 true => held.push(event.clone()),
@@ -122,6 +125,13 @@ impl Hub {
     pub(super) fn doubt_presence(&self) {
         let channels: Vec<_> = self.channels.borrow().values().cloned().collect();
         for channel in channels.iter().filter(|channel| channel.watch.watchers.get() > 0) {
+            self.doubt_members(channel);
+        }
+    }
+
+    /// Reads a channel of which something was missed, if nobody does yet.
+    pub(super) fn catch_up_with_members(&self, channel: &Rc<Channel>) {
+        if channel.watch.watchers.get() > 0 && channel.watch.is_doubtful.get() {
             self.doubt_members(channel);
         }
     }
@@ -147,6 +157,7 @@ impl Hub {
         actix_rt::spawn(async move {
             let mut pause = FIRST_PAUSE;
             while channel.watch.watchers.get() > 0 && channel.watch.is_doubtful.get() {
+                hub.open_gate().await;
                 // A reading that is under way may have begun before the doubt.
                 let under_way = channel.watch.reading.borrow().clone();
                 if let Some(under_way) = under_way {
@@ -297,6 +308,6 @@ impl Subscription {
 
     /// An outbox that is full closes the socket by itself.
     fn push_presence(&self, frame: Bytes) {
-        let _ = self.outbox().push(frame);
+        let _ = self.outbox().push_message(frame);
     }
 }

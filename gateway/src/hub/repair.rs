@@ -2,7 +2,9 @@
 
 use std::{collections::HashSet, rc::Rc, time::Duration};
 
-use fanfare_domain::{Refusal, connections::Command, grants::Voucher, history::Head, ids::AppId, metrics::Metric};
+use fanfare_domain::{
+    Refusal, connections::Command, grants::Voucher, history::Head, ids::AppId, metrics::Metric, revocations::Standing,
+};
 use fanfare_protocol::ErrorCode;
 use tracing::{info, warn};
 
@@ -100,10 +102,12 @@ impl Hub {
 
     /// A change of an app or a key may have been missed.
     async fn look_at_grants(&self) {
-        let scopes: HashSet<_> = self.sockets.borrow().values().filter_map(|socket| socket.scope.clone()).collect();
+        let scope_of = |standing: &Standing| (standing.app.clone(), standing.voucher.clone());
+        let scopes: HashSet<_> =
+            self.sockets.borrow().values().filter_map(|socket| socket.standing.as_ref().map(scope_of)).collect();
         for scope in scopes {
             let news = self.news_of(&scope).await;
-            for address in self.addresses(|of| *of == scope) {
+            for address in self.addresses(|of| of.app == scope.0 && of.voucher == scope.1) {
                 let command = match &news {
                     Ok(()) => app_news(&self.gateway, &scope.0).await,
                     Err(refusal) => Command::End(refusal.clone()),

@@ -86,14 +86,16 @@ impl SocketActor {
             Ok((grant, permit))
         };
         context.spawn(admitted.into_actor(self).map(move |admitted, actor, context| {
-            let outcome = admitted.map(|(grant, permit)| actor.admit(grant, permit));
+            let outcome = admitted.and_then(|(grant, permit)| actor.admit(grant, permit));
             actor.apply(Command::Authenticated(outcome), &place, context);
             actor.confirm(context);
         }));
     }
 
     /// Takes note of what the connection is now.
-    fn admit(&mut self, grant: Grant, permit: Box<dyn ConnectionPermit>) -> Grant {
+    fn admit(&mut self, grant: Grant, permit: Box<dyn ConnectionPermit>) -> Result<Grant, Refusal> {
+        // What is revoked from here on ends the socket by what is noted of it below.
+        self.hub.check(&grant)?;
         self.app = Some(grant.profile.app.id.clone());
         // Its place is given back when the last byte has left, or never will.
         self.outbox.keep(Box::new(permit));
@@ -104,8 +106,8 @@ impl SocketActor {
         let account = self.hub.gateway().accounts().of(&grant.profile.app.id, limits.app_outbox_bytes as usize);
         self.outbox.admit(limits.outbox_bytes as usize, account);
         self.terms.admit(limits);
-        self.hub.identify(&self.id, grant.profile.app.id.clone(), grant.voucher.clone());
-        grant
+        self.hub.identify(&self.id, grant.standing());
+        Ok(grant)
     }
 
     fn refresh(&self, id: u32, turn: u32, token: String, place: &Place, context: &mut SocketContext) {
@@ -115,10 +117,11 @@ impl SocketActor {
         let place = place.clone();
         let refreshed = async move { authenticator.refresh(&token, &app).await };
         context.spawn(refreshed.into_actor(self).map(move |outcome, actor, context| {
+            let outcome = outcome.and_then(|grant| actor.hub.check(&grant).map(|()| grant));
             actor.apply(Command::Refreshed { id, turn, outcome }, &place, context);
-            // The fresh token may be of another key, whose revocation now ends the connection.
+            // It is the fresh token, or its key, whose revocation now ends the connection.
             if let Some(grant) = actor.connection.grant() {
-                actor.hub.identify(&actor.id, grant.profile.app.id.clone(), grant.voucher.clone());
+                actor.hub.identify(&actor.id, grant.standing());
             }
             actor.confirm(context);
         }));

@@ -2,7 +2,9 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture,
+};
 use fanfare_domain::{
     Refusal, Timestamp,
     connections::{Command, Connection},
@@ -43,8 +45,11 @@ pub(crate) struct Mail {
 
 enum What {
     Command(Command),
-    /// A text message, which takes from the connection's rate first.
-    Text(String),
+    /// A text message. One that came in takes from the connection's rate first.
+    Text {
+        text: String,
+        is_paced: bool,
+    },
     /// The client broke RFC 6455: it is told, and the reader sends the close.
     Violated(Refusal),
     /// The socket has ended; so does the actor.
@@ -54,7 +59,7 @@ enum What {
 impl Mail {
     /// What the client of a one-way connection would say; it takes nothing from a rate.
     pub(crate) fn said(text: String) -> Self {
-        Self::new(Command::Text(text))
+        Self { what: What::Text { text, is_paced: false }, place: None }
     }
 
     /// A command.
@@ -179,7 +184,7 @@ fn start_actor(
     };
     outbox.keep(Box::new(SocketCount::new(&gateway)));
     let address = actor.start();
-    hub.join(id, address.clone());
+    hub.join(id, address.clone(), &outbox);
     (address, terms)
 }
 
@@ -213,12 +218,14 @@ impl Handler<Mail> for SocketActor {
         let place = Rc::new(place);
         match what {
             What::Command(command) => self.apply(command, &place, context),
-            What::Text(text) => {
-                let command = match self.pace.take() {
-                    Ok(()) => Command::Text(text),
-                    Err(retry_after) => Command::TooFast { text, retry_after },
-                };
-                self.apply(command, &place, context);
+            What::Text { text, is_paced } if self.hub.may_deliver() => self.text(text, is_paced, &place, context),
+            What::Text { text, is_paced } => {
+                self.apply(Command::Heard, &Place::default(), context);
+                // Nothing else is done for this connection meanwhile, so that its requests keep their order.
+                let current = self.hub.current_soon();
+                let text =
+                    move |_, actor: &mut Self, context: &mut Context<Self>| actor.text(text, is_paced, &place, context);
+                context.wait(current.into_actor(self).map(text));
             }
             What::Violated(refusal) => {
                 self.close_reason = Some(refusal.code);
@@ -233,6 +240,18 @@ impl Handler<Mail> for SocketActor {
 type Place = Rc<Option<OwnedSemaphorePermit>>;
 
 impl SocketActor {
+    /// A text message at its turn. One of a connection that is cut off is not taken any more: its end is on the way.
+    fn text(&mut self, text: String, is_paced: bool, place: &Place, context: &mut Context<Self>) {
+        let pace = if is_paced { self.pace.take() } else { Ok(()) };
+        let command = match pace {
+            Ok(()) if !self.hub.may_deliver() => Command::Unavailable { text },
+            Ok(()) if self.outbox.is_cut_off() => return,
+            Ok(()) => Command::Text(text),
+            Err(retry_after) => Command::TooFast { text, retry_after },
+        };
+        self.apply(command, place, context);
+    }
+
     fn apply(&mut self, command: Command, place: &Place, context: &mut Context<Self>) {
         let now = self.hub.gateway().ports().clock.now();
         let may_change_trace = matches!(command, Command::AppChanged(_));
@@ -266,10 +285,13 @@ impl SocketActor {
         let frame = text_frame(text.as_bytes());
         if self.connection.is_closed() {
             self.outbox.push_last(frame);
-        } else {
-            // A full outbox ends the connection by itself, which the reader tells.
-            let _ = self.outbox.push(frame);
+            return;
         }
+        // A full outbox ends the connection by itself, which the reader tells.
+        let _ = match is_prompt(text) && !self.hub.may_deliver() {
+            true => self.outbox.push_prompt(frame),
+            false => self.outbox.push(frame),
+        };
     }
 
     /// Tells why a close follows.
@@ -298,6 +320,12 @@ impl SocketActor {
             subscription.end(reason, now);
         }
     }
+}
+
+/// Whether a text is an answer, or asks for a sign of life: that does not wait for messages that are held back, so that nobody is taken for
+/// silent or slow for it.
+fn is_prompt(text: &str) -> bool {
+    text.starts_with("{\"id\":") || text.starts_with("{\"op\":\"ping\"")
 }
 
 /// The close code of an error that has none of its own (RFC 6455, section 7.4.1).

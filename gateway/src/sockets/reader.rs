@@ -75,7 +75,7 @@ impl Listener for Reader {
 
     async fn text(&mut self, text: String) {
         let place = Arc::clone(&self.terms.places).acquire_owned().await.ok();
-        self.mail(What::Text(text), place).await;
+        self.mail(What::Text { text, is_paced: true }, place).await;
         if !self.terms.is_admitted.get() {
             // Until `connect` is answered its place is taken; what follows it is read on the terms that it brings.
             drop(self.terms.places.acquire().await);

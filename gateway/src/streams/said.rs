@@ -19,7 +19,7 @@ pub(super) struct Answer {
 }
 
 /// Whether a frame is an answer, or the end: what has to be known before a stream begins.
-pub(super) fn decides(frame: &Bytes) -> bool {
+pub(crate) fn decides(frame: &Bytes) -> bool {
     text_of(frame).is_none_or(|text| text.starts_with(b"{\"id\":") || op(&text) == Some("error"))
 }
 

@@ -10,7 +10,7 @@ mod inbound;
 mod outbox;
 
 pub(crate) use inbound::{Arrival, Inbound};
-pub(crate) use outbox::{Accounts, CHUNK_BYTES, Mark, News, Outbox, Outlet, Taken};
+pub(crate) use outbox::{Accounts, CHUNK_BYTES, Gate, Mark, News, Outbox, Outlet, Taken};
 
 /// The subprotocol that a client may name.
 const SUBPROTOCOL: &str = "fanfare.v1";

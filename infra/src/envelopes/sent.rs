@@ -8,6 +8,7 @@ use fanfare_domain::{
     ids::{AppId, ConnectionId, KeyId},
     messages::Envelope,
     presence::{Entry, Place, PresenceEvent},
+    revocations::{Beat, Revision},
 };
 use fanfare_protocol::{ChannelName, ClientName, Epoch, Serial, presence::PresenceAction};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,16 @@ struct SentForm<'a> {
     key_revoked: Option<KeyId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     beat: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revision: Option<RevisionForm>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RevisionForm {
+    number: u64,
+    at: Timestamp,
+    /// Whether the sender has just read it.
+    read: bool,
 }
 
 /// What a member did; Redis itself writes it too, by `presence/channel.lua`.
@@ -75,6 +86,9 @@ pub fn encode(broadcast: &Broadcast) -> Vec<u8> {
         Broadcast::AppChanged(app) => form.app_changed = Some(app.clone()),
         Broadcast::KeyRevoked(key) => form.key_revoked = Some(key.clone()),
         Broadcast::Beat(number) => form.beat = Some(*number),
+        Broadcast::Revision(beat) => {
+            form.revision = Some(RevisionForm { number: beat.revision.0, at: beat.at, read: beat.is_read })
+        }
     }
     write(&form)
 }
@@ -87,6 +101,9 @@ pub fn decode(text: &[u8]) -> Result<Broadcast, EnvelopeError> {
         SentForm { app_changed: Some(app), .. } => Ok(Broadcast::AppChanged(app)),
         SentForm { key_revoked: Some(key), .. } => Ok(Broadcast::KeyRevoked(key)),
         SentForm { beat: Some(number), .. } => Ok(Broadcast::Beat(number)),
+        SentForm { revision: Some(RevisionForm { number, at, read }), .. } => {
+            Ok(Broadcast::Revision(Beat { revision: Revision(number), at, is_read: read }))
+        }
         _ => Err(EnvelopeError::Malformed("it holds no broadcast".to_owned())),
     }
 }
@@ -151,16 +168,17 @@ mod tests {
     use super::*;
 
     /// Fixed for good: nodes of two builds share a bus while they are exchanged.
-    const FIRST_VERSION: [&str; 6] = [
+    const FIRST_VERSION: [&str; 7] = [
         r#"{"v":1,"message":{"app":"app_01j9zq3v5x8k2m4n6p7r9s1t3w","channel":"chat:1","place":["e1",7],"exclude":"con_01j9zq3v5x8k2m4n6p7r9s1t3w","trace":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","message":{"id":"msg_01j9zq3v5x8k2m4n6p7r9s1t3w","time":1700000000000,"name":"said","client":"ann","headers":{"lang":"en"},"data":{"text":"hi"}}}}"#,
         r#"{"v":1,"message":{"app":"app_01j9zq3v5x8k2m4n6p7r9s1t3w","channel":"chat:1","message":{"id":"msg_01j9zq3v5x8k2m4n6p7r9s1t3w","time":1700000000000,"data":1}}}"#,
         r#"{"v":1,"app_changed":"app_01j9zq3v5x8k2m4n6p7r9s1t3w"}"#,
         r#"{"v":1,"key_revoked":"fk_01j9zq3v5x8k2m4n6p7r9s1t3w"}"#,
         r#"{"v":1,"beat":18446744073709551615}"#,
         r#"{"v":1,"presence":{"app":"app_01j9zq3v5x8k2m4n6p7r9s1t3w","channel":"chat:1","version":8,"action":"enter","client":"ann","connection":"con_01j9zq3v5x8k2m4n6p7r9s1t3w","data":{"a":1.0},"time":1700000000000}}"#,
+        r#"{"v":1,"revision":{"number":17,"at":1700000000000,"read":true}}"#,
     ];
 
-    fn samples() -> [Broadcast; 6] {
+    fn samples() -> [Broadcast; 7] {
         const ULID: &str = "01j9zq3v5x8k2m4n6p7r9s1t3w";
         let app = AppId::parse(&format!("app_{ULID}")).unwrap();
         let envelope = |data: &str| Envelope {
@@ -203,6 +221,7 @@ mod tests {
                 },
                 time: Timestamp(1_700_000_000_000),
             })),
+            Broadcast::Revision(Beat { revision: Revision(17), at: Timestamp(1_700_000_000_000), is_read: true }),
         ]
     }
 

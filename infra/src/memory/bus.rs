@@ -46,7 +46,7 @@ impl Followed {
         match broadcast {
             Broadcast::Message(envelope) => self.lock().contains(&(envelope.app.clone(), envelope.channel.clone())),
             Broadcast::Presence(event) => self.lock().contains(&(event.place.app.clone(), event.place.channel.clone())),
-            Broadcast::AppChanged(_) | Broadcast::KeyRevoked(_) | Broadcast::Beat(_) => true,
+            Broadcast::AppChanged(_) | Broadcast::KeyRevoked(_) | Broadcast::Revision(_) | Broadcast::Beat(_) => true,
         }
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use fanfare_domain::{
     StoreError,
     accounts::Accounts,
-    apps::Apps,
+    apps::{App, Apps},
     directory::{AppProfile, Directory},
     ids::{AppId, KeyId},
     keys::{Key, Keys},
@@ -77,6 +77,11 @@ impl Directory for CachedDirectory {
         self.cached_apps.forget(app);
     }
 
+    async fn forget_all(&self) {
+        self.cached_keys.forget_all();
+        self.cached_apps.forget_all();
+    }
+
     async fn doubt_all(&self) {
         self.cached_keys.doubt_all();
         self.cached_apps.doubt_all();
@@ -87,6 +92,8 @@ impl Sources {
     async fn profile(&self, app: &AppId) -> Result<Option<AppProfile>, StoreError> {
         let Some(app) = self.apps.find(app).await? else { return Ok(None) };
         let Some(tenant) = self.accounts.tenant(&app.tenant).await? else { return Ok(None) };
+        // Its apps are as good as disabled until the suspension is lifted.
+        let app = App { enabled: app.enabled && !self.accounts.is_suspended(&tenant.id).await?, ..app };
         let limits = self.plans.limits(&tenant.plan).clone();
         let rules = self.rules.list(&app.id).await?;
         let rules: HashMap<_, _> = rules.into_iter().map(|(name, rule)| (name.as_str().to_owned(), rule)).collect();

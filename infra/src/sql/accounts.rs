@@ -85,6 +85,22 @@ impl Accounts for SqlStore {
             .await
     }
 
+    async fn is_suspended(&self, tenant: &TenantId) -> Result<bool, StoreError> {
+        let tenant = tenant.clone();
+        self.db
+            .work(|db| async move {
+                let mut conn = db.read().await?;
+                let found = on_dialect!(&mut conn, |c| tenants::table
+                    .find(tenant.as_str())
+                    .select(tenants::suspended)
+                    .first::<bool>(c)
+                    .await
+                    .optional())?;
+                Ok(found.unwrap_or(false))
+            })
+            .await
+    }
+
     async fn rename_tenant(&self, tenant: &TenantId, name: &str) -> Result<bool, StoreError> {
         let (tenant, name) = (tenant.clone(), name.to_owned());
         self.db

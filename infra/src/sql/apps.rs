@@ -8,6 +8,7 @@ use fanfare_domain::{
     apps::{App, AppPatch, Apps},
     ids::{AppId, TenantId},
     origins::Origins,
+    revocations::Subject,
     stores::Page,
 };
 use fanfare_protocol::Epoch;
@@ -15,6 +16,7 @@ use fanfare_protocol::Epoch;
 use super::{
     SqlStore, corrupt,
     db::{Conn, on_dialect},
+    revocations,
     schema::{apps, removed_apps, tenants},
     stored, timestamp,
 };
@@ -148,15 +150,9 @@ impl Apps for SqlStore {
         self.db
             .work(|db| async move {
                 let mut conn = db.write().await?;
-                on_dialect!(&mut conn, |c| diesel::update(apps::table.find(app.as_str()))
-                    .filter(apps::tenant_id.eq(tenant.as_str()))
-                    .set(&changes)
-                    .returning(AppRow::as_returning())
-                    .get_result(c)
-                    .await
-                    .optional())?
-                .map(App::try_from)
-                .transpose()
+                conn.begin().await?;
+                let changed = update(&mut conn, &tenant, &app, &changes).await;
+                revocations::finish(&db, &mut conn, changed).await
             })
             .await
     }
@@ -168,7 +164,7 @@ impl Apps for SqlStore {
                 let mut conn = db.write().await?;
                 conn.begin().await?;
                 let removed = remove(&mut conn, &tenant, &app).await;
-                conn.finish(removed).await
+                revocations::finish(&db, &mut conn, removed).await
             })
             .await
     }
@@ -197,15 +193,43 @@ pub(super) async fn lock(conn: &mut Conn, app: &str) -> Result<(), StoreError> {
         .map(drop)
 }
 
+/// That an app is disabled is noted among the revocations, so that no node misses it.
+async fn update(
+    conn: &mut Conn,
+    tenant: &TenantId,
+    app: &AppId,
+    changes: &AppChanges,
+) -> Result<Option<App>, StoreError> {
+    let last = match changes.enabled {
+        Some(false) => Some(revocations::lock(conn).await?),
+        _ => None,
+    };
+    let changed = on_dialect!(&mut *conn, |c| diesel::update(apps::table.find(app.as_str()))
+        .filter(apps::tenant_id.eq(tenant.as_str()))
+        .set(changes)
+        .returning(AppRow::as_returning())
+        .get_result(c)
+        .await
+        .optional())?
+    .map(App::try_from)
+    .transpose()?;
+    if let (Some(last), Some(_)) = (last, &changed) {
+        revocations::note(conn, last, &Subject::App(app.clone()), last.now).await?;
+    }
+    Ok(changed)
+}
+
 /// Keys and rules go with the row; messages cannot be read without it, and are noted down for the sweep.
 async fn remove(conn: &mut Conn, tenant: &TenantId, app: &AppId) -> Result<bool, StoreError> {
-    let removed = on_dialect!(conn, |c| diesel::delete(apps::table.find(app.as_str()))
+    let last = revocations::lock(conn).await?;
+    let removed = on_dialect!(&mut *conn, |c| diesel::delete(apps::table.find(app.as_str()))
         .filter(apps::tenant_id.eq(tenant.as_str()))
         .execute(c)
         .await)?;
     if removed > 0 {
         let note = removed_apps::id.eq(app.as_str());
-        on_dialect!(conn, |c| diesel::insert_into(removed_apps::table).values(note).execute(c).await)?;
+        on_dialect!(&mut *conn, |c| diesel::insert_into(removed_apps::table).values(note).execute(c).await)?;
+        revocations::note(conn, last, &Subject::App(app.clone()), last.now).await?;
     }
     Ok(removed > 0)
 }

@@ -8,7 +8,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -34,11 +34,16 @@ pub(super) type Sqlite = SyncConnectionWrapper<SqliteConnection>;
 const READERS: usize = 4;
 /// Connections that a process keeps apart for its leases, so that they do not end while all others are busy.
 const LEASE_CONNECTIONS: usize = 2;
+/// The same for what it must know at every moment: a few, since some may wait for a server that does not answer. Usually one is open.
+const WATCH_CONNECTIONS: usize = 6;
+const WATCH_READERS: usize = 2;
 /// Whoever waits longer for a connection is told that the database is away.
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 /// A piece of work on Postgres that takes longer is given up, and its connection with it: the server was stopped, or is cut off. It is more than
 /// a statement may take there.
 const WORK_TIME: Duration = Duration::from_secs(12);
+/// The same for what must be known at every moment.
+const WATCH_TIME: Duration = Duration::from_secs(2);
 
 /// Every connection's settings. `synchronous = full` makes a commit in WAL mode reach the disk before it returns.
 const SQLITE_SETTINGS: &str = "pragma busy_timeout = 5000; pragma journal_mode = wal; pragma synchronous = full;
@@ -68,8 +73,19 @@ pub(super) struct Db {
 
 #[derive(Clone)]
 enum Engine {
-    Sqlite { writer: Pool<Sqlite>, readers: Pool<Sqlite> },
-    Postgres { target: Arc<Target>, pool: Pool<AsyncPgConnection>, leases: Pool<AsyncPgConnection> },
+    Sqlite {
+        writer: Pool<Sqlite>,
+        readers: Pool<Sqlite>,
+        watchers: Pool<Sqlite>,
+        /// The number of the last revocation that was committed through it: the file is this process's alone.
+        revoked: Arc<AtomicU64>,
+    },
+    Postgres {
+        target: Arc<Target>,
+        pool: Pool<AsyncPgConnection>,
+        leases: Pool<AsyncPgConnection>,
+        watchers: Pool<AsyncPgConnection>,
+    },
 }
 
 /// A connection of either engine.
@@ -112,8 +128,10 @@ impl Db {
         let url = path.to_str().ok_or_else(|| StoreError::unavailable("the path of the database is not UTF-8"))?;
         make_private(path).map_err(StoreError::unavailable)?;
         let writer = sqlite_pool(url, SQLITE_SETTINGS.to_owned(), 1)?;
-        let readers = sqlite_pool(url, format!("{SQLITE_SETTINGS} pragma query_only = on;"), READERS)?;
-        let db = Self::new(Engine::Sqlite { writer, readers });
+        let reading = format!("{SQLITE_SETTINGS} pragma query_only = on;");
+        let readers = sqlite_pool(url, reading.clone(), READERS)?;
+        let watchers = sqlite_pool(url, reading, WATCH_READERS)?;
+        let db = Self::new(Engine::Sqlite { writer, readers, watchers, revoked: Arc::default() });
         db.work(|db| async move { db.write().await.map(drop) }).await?;
         Ok(db)
     }
@@ -123,7 +141,8 @@ impl Db {
         let target = Arc::new(Target::read(url)?);
         let pool = postgres_pool(&target, connections)?;
         let leases = postgres_pool(&target, LEASE_CONNECTIONS)?;
-        let db = Self::new(Engine::Postgres { target, pool, leases });
+        let watchers = postgres_pool(&target, WATCH_CONNECTIONS)?;
+        let db = Self::new(Engine::Postgres { target, pool, leases, watchers });
         db.work(|db| async move { db.write().await.map(drop) }).await?;
         Ok(db)
     }
@@ -140,9 +159,34 @@ impl Db {
         }
     }
 
+    /// The number of the last revocation that was committed through it, if nobody else commits any.
+    pub fn revoked(&self) -> Option<&AtomicU64> {
+        match &self.engine {
+            Engine::Sqlite { revoked, .. } => Some(revoked),
+            Engine::Postgres { .. } => None,
+        }
+    }
+
     /// Does a piece of work to its end, even if the caller stops waiting: a connection whose query or transaction
     /// was left half done could not be used again. On Postgres the end is near: a server that does not answer is not waited for.
     pub async fn work<T, W>(&self, work: impl FnOnce(Db) -> W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        self.work_for(WORK_TIME, work).await
+    }
+
+    /// The same for what must be known at once: the end is nearer.
+    pub async fn look<T, W>(&self, look: impl FnOnce(Db) -> W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        self.work_for(WATCH_TIME, look).await
+    }
+
+    async fn work_for<T, W>(&self, most: Duration, work: impl FnOnce(Db) -> W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: Future<Output = Result<T, StoreError>> + Send + 'static,
@@ -155,7 +199,7 @@ impl Db {
                 return work.await;
             }
             let mut work = Box::pin(work);
-            timeout(WORK_TIME, &mut work).await.unwrap_or_else(|late| {
+            timeout(most, &mut work).await.unwrap_or_else(|late| {
                 given_up.store(true, Ordering::Relaxed);
                 drop(work);
                 Err(StoreError::unavailable(late))
@@ -185,6 +229,14 @@ impl Db {
         match &self.engine {
             Engine::Sqlite { .. } => self.write().await,
             Engine::Postgres { leases, .. } => self.pooled(leases).await,
+        }
+    }
+
+    /// A connection for reading what must be known at once, whatever else goes on. Only inside [`Db::look`].
+    pub async fn watch(&self) -> Result<Conn, StoreError> {
+        match &self.engine {
+            Engine::Sqlite { watchers, .. } => in_time(watchers.get()).await.map(Conn::Sqlite),
+            Engine::Postgres { watchers, .. } => self.pooled(watchers).await,
         }
     }
 

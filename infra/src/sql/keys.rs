@@ -9,12 +9,14 @@ use fanfare_domain::{
     StoreError, Timestamp,
     ids::{AppId, KeyId},
     keys::{Key, Keys, PreviousSecret},
+    revocations::Subject,
     stores::Page,
 };
 
 use super::{
     SqlStore, apps, corrupt,
     db::{Conn, on_dialect},
+    revocations,
     schema::api_keys,
     stored, timestamp,
 };
@@ -155,14 +157,22 @@ impl Keys for SqlStore {
         self.db
             .work(|db| async move {
                 let mut conn = db.write().await?;
-                let removed = on_dialect!(&mut conn, |c| diesel::delete(api_keys::table.find(key.as_str()))
-                    .filter(api_keys::app_id.eq(app.as_str()))
-                    .execute(c)
-                    .await)?;
-                Ok(removed > 0)
+                conn.begin().await?;
+                let removed = remove(&mut conn, &app, &key).await;
+                revocations::finish(&db, &mut conn, removed).await
             })
             .await
     }
+}
+
+/// Its revocation is noted along with it, so that no node misses it.
+async fn remove(conn: &mut Conn, app: &AppId, key: &KeyId) -> Result<bool, StoreError> {
+    let last = revocations::lock(conn).await?;
+    let removed = revocations::remove_key(conn, app, key).await?;
+    if removed {
+        revocations::note(conn, last, &Subject::Key(app.clone(), key.clone()), last.now).await?;
+    }
+    Ok(removed)
 }
 
 async fn insert(conn: &mut Conn, row: &KeyRow, most: u32) -> Result<(), StoreError> {

@@ -23,6 +23,7 @@ mod partitions;
 mod prepared;
 mod probes;
 mod restores;
+mod revocations;
 mod rules;
 mod schema;
 mod signers;
@@ -63,7 +64,8 @@ impl SqlStore {
         Self::connect_postgres_with(url, POSTGRES_CONNECTIONS, sealer).await
     }
 
-    /// Connects to a Postgres database with so many connections at most, and two more for the leases of a worker.
+    /// Connects to a Postgres database with so many connections at most, and a few more: two for the leases of a worker, and what
+    /// must be known at every moment, most often one.
     pub async fn connect_postgres_with(url: &str, connections: usize, sealer: Sealer) -> Result<Self, StoreError> {
         Ok(Self { db: Db::connect_postgres(url, connections).await?, sealer })
     }

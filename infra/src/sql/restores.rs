@@ -12,6 +12,9 @@ const SLICE: &str = "update channels set epoch = (select apps.epoch from apps wh
         select behind.app_id, behind.channel from channels as behind join apps on apps.id = behind.app_id
         where apps.id = $1 and behind.epoch <> apps.epoch limit 5000)";
 
+/// Nodes may know revocations under numbers that the backup does not have: those that come are numbered past them.
+const AHEAD: &str = "update revisions set number = number + 1000000";
+
 impl SqlStore {
     /// Gives every app and all its channels a new epoch; how many apps there are. History stays readable, and serials go on after the
     /// last one restored. What is interrupted is done again from the start, which is as good. Nothing may be appended meanwhile.
@@ -21,6 +24,11 @@ impl SqlStore {
             on_dialect!(&mut conn, |c| apps::table.select(apps::id).load::<String>(c).await)
         });
         let ids = ids.await?;
+        let ahead = self.db.work(|db| async move {
+            let mut conn = db.write().await?;
+            on_dialect!(&mut conn, |c| sql_query(AHEAD).execute(c).await)
+        });
+        ahead.await?;
         for id in &ids {
             self.begin_epoch(id.clone()).await?;
         }

@@ -6,6 +6,7 @@ diesel::table! {
         name -> Text,
         plan -> Text,
         created_at -> BigInt,
+        suspended -> Bool,
     }
 }
 
@@ -137,6 +138,24 @@ diesel::table! {
     settings (name) {
         name -> Text,
         value -> Text,
+    }
+}
+
+diesel::table! {
+    revisions (name) {
+        name -> Text,
+        number -> BigInt,
+    }
+}
+
+diesel::table! {
+    revocations (revision) {
+        revision -> BigInt,
+        kind -> Text,
+        owner_id -> Text,
+        subject -> Text,
+        revoked_at -> BigInt,
+        expires_at -> BigInt,
     }
 }
 

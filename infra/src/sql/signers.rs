@@ -13,6 +13,7 @@ use fanfare_domain::{
 use super::{
     SqlStore, apps, corrupt,
     db::{Conn, on_dialect},
+    revocations,
     schema::signers,
     stored, timestamp,
 };
@@ -135,11 +136,9 @@ impl Signers for SqlStore {
         self.db
             .work(|db| async move {
                 let mut conn = db.write().await?;
-                let removed = on_dialect!(&mut conn, |c| diesel::delete(signers::table.find(signer.as_str()))
-                    .filter(signers::app_id.eq(app.as_str()))
-                    .execute(c)
-                    .await)?;
-                Ok(removed > 0)
+                conn.begin().await?;
+                let removed = revocations::remove_signer(&mut conn, &app, &signer).await;
+                revocations::finish(&db, &mut conn, removed).await
             })
             .await
     }

@@ -22,7 +22,7 @@ use super::{Engines, Node, Served, Task};
 use crate::{
     beats,
     config::Config,
-    deliveries,
+    control, deliveries,
     delivery::Delivery,
     problem::Problem,
     readiness::{Dependency, Readiness, appends::Appends, checks::Check},
@@ -59,19 +59,24 @@ pub async fn compose(config: &Config, stopped: &watch::Receiver<bool>) -> Result
         occupancy: Arc::new(MemoryOccupancy::default()),
         trace: Arc::new(MemoryTrace::new(clock.now())),
     };
-    let Served { services, gateway, recorder, .. } = super::serve(config, plans, engines);
+    let served = super::serve(config, plans, engines);
+    let told = served.told();
     let runs = Arc::new(AtomicBool::new(false));
     let readiness = Readiness::new(vec![
         Dependency { name: "database", optional: false, check: Check::Database(store.clone()) },
         Dependency { name: "queue", optional: false, check: Check::Delivery { runs: runs.clone(), appends } },
         Dependency { name: "bus", optional: false, check: Check::Beats(bus.clone()) },
+        super::watch_revocations(&told.enforcement),
     ]);
     let tasks: Vec<Task> = vec![
         Box::pin(fanfare_worker::sweep(log.clone(), clock.clone(), stopped.clone())),
         Box::pin(beats::send(bus.clone(), stopped.clone())),
-        Box::pin(gateway.clone().count_occupancy(stopped.clone())),
-        Box::pin(deliveries::tell(recorder.clone(), stopped.clone())),
+        Box::pin(served.gateway.clone().count_occupancy(stopped.clone())),
+        Box::pin(deliveries::tell(served.recorder.clone(), stopped.clone())),
+        Box::pin(told.enforcement.clone().run(stopped.clone())),
+        Box::pin(control::obey(bus.clone(), Some(told), stopped.clone())),
     ];
+    let Served { services, gateway, recorder, .. } = served;
     let delivery = Delivery::from_queue(queue.clone(), deliver(queue, log, bus, runs));
     Ok(Node {
         home: data_dir.path().to_owned(),

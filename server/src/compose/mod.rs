@@ -20,6 +20,7 @@ use fanfare_domain::{
     plans::Plans,
     presence::Presence,
     publishing::{Intake, Publisher},
+    revocations::{Enforcement, Revocations},
     rules::Rules,
     signers::Signers,
 };
@@ -34,7 +35,14 @@ use fanfare_infra::{
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
-use crate::{config::Config, delivery::Delivery, problem::Problem, readiness::Readiness, role::Role};
+use crate::{
+    config::Config,
+    control::Told,
+    delivery::Delivery,
+    problem::Problem,
+    readiness::{Dependency, Readiness, checks::Check},
+    role::Role,
+};
 
 pub mod embedded;
 pub mod postgres;
@@ -98,6 +106,7 @@ struct Engines {
 struct Served {
     directory: Arc<dyn Directory>,
     recorder: Recorder,
+    enforcement: Arc<Enforcement>,
     services: Services,
     gateway: Gateway,
 }
@@ -111,7 +120,8 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
     let keys: Arc<dyn Keys> = Arc::new(store.clone());
     let cursors = store.sealer().cursors();
     let signers: Arc<dyn Signers> = Arc::new(store.clone());
-    let rules: Arc<dyn Rules> = Arc::new(store);
+    let rules: Arc<dyn Rules> = Arc::new(store.clone());
+    let revocations: Arc<dyn Revocations> = Arc::new(store);
     let outbound = outbound(config);
     let directory: Arc<dyn Directory> = Arc::new(CachedDirectory::new(
         keys.clone(),
@@ -122,9 +132,17 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
         plans.clone(),
     ));
     let key_sets = Arc::new(FetchedKeySets::new(outbound.clone(), clock.clone()));
-    let authenticator = Authenticator::new(directory.clone(), key_sets, clock.clone());
-    let publisher = publisher(intake, &bus, &limits, &clock, &trace);
-    let recorder = publisher.recorder.clone();
+    let enforcement = Enforcement::new(revocations.clone(), directory.clone(), clock.clone());
+    let authenticator = Authenticator::new(directory.clone(), key_sets, clock.clone(), enforcement.clone());
+    let recorder = Recorder::new(trace.clone(), clock.clone());
+    let publisher = Publisher {
+        intake,
+        bus: bus.clone(),
+        limits: limits.clone(),
+        enforcement: enforcement.clone(),
+        clock: clock.clone(),
+        recorder: recorder.clone(),
+    };
     let census = Census { occupancy, members: Arc::new(PresentMembers(presence.clone())) };
     let gateway_ports = GatewayPorts {
         authenticator: authenticator.clone(),
@@ -136,6 +154,7 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
         census: census.clone(),
         directory: directory.clone(),
         cursors,
+        enforcement: enforcement.clone(),
         clock: clock.clone(),
     };
     let ports = Ports {
@@ -147,6 +166,8 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
         outbound: outbound.policy(),
         log,
         directory: directory.clone(),
+        revocations,
+        enforcement: enforcement.clone(),
         bus,
         limits,
         presence,
@@ -159,19 +180,24 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
     };
     let services = Services::new(ports, config.api.clone());
     let gateway = Gateway::new(config.gateway(), gateway_ports);
-    Served { directory, recorder, services, gateway }
+    Served { directory, recorder, enforcement, services, gateway }
 }
 
-/// What publishes, and takes note of it.
-fn publisher(
-    intake: Arc<dyn Intake>,
-    bus: &Arc<dyn Bus>,
-    limits: &Arc<dyn AppLimits>,
-    clock: &Arc<dyn Clock>,
-    trace: &Arc<dyn DeliveryTrace>,
-) -> Publisher {
-    let recorder = Recorder::new(trace.clone(), clock.clone());
-    Publisher { intake, bus: bus.clone(), limits: limits.clone(), clock: clock.clone(), recorder }
+impl Served {
+    /// Who is told of control messages.
+    fn told(&self) -> Told {
+        Told { directory: self.directory.clone(), enforcement: self.enforcement.clone() }
+    }
+}
+
+/// Whether this process knows what is revoked.
+fn watch_revocations(enforcement: &Arc<Enforcement>) -> Dependency {
+    let enforcement = enforcement.clone();
+    let told = move || match enforcement.is_current() {
+        true => Ok(()),
+        false => Err("neither a beat nor the database tells what was revoked in the last second".into()),
+    };
+    Dependency { name: "revocations", optional: false, check: Check::Told(Box::new(told)) }
 }
 
 /// What calls the URLs that tenants give.

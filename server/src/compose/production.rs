@@ -61,16 +61,21 @@ pub async fn compose(
     let served =
         (role.has_api() || role.has_gateway()).then(|| super::serve(config, plans, engines(&opened, &log, &node)));
     let bus = opened.bus.clone();
-    let directory = served.as_ref().map(|served| served.directory.clone());
-    let mut tasks: Vec<Task> = vec![Box::pin(control::obey(bus.clone(), directory, stopped.clone()))];
+    let told = served.as_ref().map(Served::told);
+    let mut tasks: Vec<Task> = vec![Box::pin(control::obey(bus.clone(), told.clone(), stopped.clone()))];
     let mut dependencies = watch_engines(&opened, role, stopped, &mut tasks);
+    if let Some(told) = told {
+        dependencies.push(super::watch_revocations(&told.enforcement));
+        tasks.push(Box::pin(told.enforcement.run(stopped.clone())));
+    }
     let mut delivery = None;
     if role.has_worker() {
         let health = Arc::new(Health::default());
         let ports = own_ports(&opened, log.clone(), node, health.clone());
         delivery = Some(Delivery::until_told(|told| fanfare_worker::own(ports, told)));
         tasks.push(Box::pin(fanfare_worker::sweep(log, clock.clone(), stopped.clone())));
-        tasks.push(Box::pin(beats::send(bus, stopped.clone())));
+        tasks.push(Box::pin(beats::send(bus.clone(), stopped.clone())));
+        tasks.push(Box::pin(beats::send_revisions(Arc::new(opened.store.clone()), bus, stopped.clone())));
         let check = Check::Told(Box::new(move || health.report().map_err(Wrong::Owned)));
         dependencies.push(Dependency { name: "worker", optional: false, check });
     }

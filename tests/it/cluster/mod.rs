@@ -25,6 +25,7 @@ mod rabbitmq;
 mod readiness;
 mod redis;
 mod restored;
+mod revocations;
 mod rolling;
 mod spread;
 mod streams;

@@ -34,6 +34,7 @@ fn kind(parameter: &str, a: &Hidden, b: &Tenant, own: &Own) -> Kind {
         "message" => object(&format!("msg_{}", "1".repeat(26)), &a.message, "msg_"),
         "namespace" => Kind::Name { used: NAMESPACE, unused: "unused" },
         "channel" => Kind::Name { used: CHANNEL, unused: "unused:1" },
+        "client" => Kind::Name { used: "shared", unused: "unused" },
         new => panic!(
             "the path parameter `{{{new}}}` is new: add it to `kind` in tests/it/isolation/operations.rs, as an object \
              (with B's own id, A's id and an id that there is not) or as a name; if it is an object, let `Hidden` make one"

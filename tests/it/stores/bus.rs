@@ -6,6 +6,7 @@ use fanfare_domain::{
     bus::{Broadcast, Bus, Heard, Listener},
     ids::{AppId, KeyId, MessageId},
     messages::{Envelope, Message},
+    revocations::{Beat, Revision},
 };
 use fanfare_infra::memory::MemoryBus;
 use fanfare_protocol::{Epoch, Serial};
@@ -71,6 +72,7 @@ fn shown(broadcast: &Broadcast) -> String {
         Broadcast::AppChanged(app) => format!("changed {app}"),
         Broadcast::KeyRevoked(key) => format!("revoked {key}"),
         Broadcast::Beat(number) => format!("beat {number}"),
+        Broadcast::Revision(beat) => format!("revision {} at {}, read: {}", beat.revision.0, beat.at.0, beat.is_read),
     }
 }
 
@@ -147,8 +149,15 @@ async fn control_messages_and_beats_reach_everyone(Sides { sender, receiver }: S
     let (app, key) = (AppId::generate(), KeyId::generate());
     let (mut one, mut two) = (Ear::on(&*receiver, &app).await, Ear::on(&*receiver, &app).await);
     one.follow("chat").await;
-    let said = [Broadcast::AppChanged(app.clone()), Broadcast::KeyRevoked(key.clone()), Broadcast::Beat(7)];
-    let expected = [format!("changed {app}"), format!("revoked {key}"), "beat 7".to_owned()];
+    let number = Beat { revision: Revision(17), at: NOW, is_read: true };
+    let said = [
+        Broadcast::AppChanged(app.clone()),
+        Broadcast::KeyRevoked(key.clone()),
+        Broadcast::Revision(number),
+        Broadcast::Beat(7),
+    ];
+    let told = format!("revision 17 at {}, read: true", NOW.0);
+    let expected = [format!("changed {app}"), format!("revoked {key}"), told, "beat 7".to_owned()];
     for broadcast in said {
         sender.send(vec![broadcast]).await.unwrap();
     }

@@ -20,6 +20,7 @@ mod probes;
 mod queue;
 mod rabbitmq;
 mod redis;
+mod revocations;
 mod rules;
 mod samples;
 mod signers;
@@ -112,6 +113,14 @@ hold_sql_engines_to! {
         a_message_is_found_by_its_id_with_the_floor_of_what_is_visible;
     partitions = crate::stores::partitions:
         their_number_and_the_prefix_are_fixed_once;
+    revocations = crate::stores::revocations:
+        revocations_are_numbered_and_read_back_after_a_number
+        a_token_keeps_its_number_and_a_client_gets_a_new_one
+        a_key_goes_with_its_revocation_and_a_foreign_one_is_not_there
+        a_signer_goes_with_its_revocation
+        an_app_that_is_disabled_or_removed_is_revoked_along_with_it
+        a_tenant_is_suspended_until_that_is_lifted
+        no_row_is_missed_by_who_reads_on_while_others_revoke;
     probes = crate::stores::probes:
         a_probe_can_be_repeated;
     sweeps = crate::stores::messages::sweeps:

@@ -14,7 +14,7 @@ use super::samples::{NOW, channel, new_app};
 
 const PEM: &str = include_str!("../../keys/p256.pub.pem");
 
-fn signer(app: &App) -> Signer {
+pub fn signer(app: &App) -> Signer {
     Signer {
         id: SignerId::generate(),
         app: app.id.clone(),

@@ -202,3 +202,23 @@ fn counts_are_watched_from_the_beginning_of_a_subscription_that_asked_for_them()
     assert!(watched[0].starts_with("Deliver") && watched[1].starts_with(r#"WatchOccupancy("a")"#), "{watched:?}");
     assert!(watched[2].starts_with("Deliver") && watched.len() == 3, "{watched:?}");
 }
+
+#[test]
+fn while_the_node_serves_nobody_requests_are_refused_and_a_connection_stays() {
+    let unavailable = |text: &str| Command::Unavailable { text: text.to_owned() };
+    let mut subject = Subject::subscribed(everything(), "a");
+    subject.apply(unavailable(r#"{"op":"pong"}"#));
+    subject.apply(unavailable(r#"{"id":7,"op":"publish","channel":"a","data":1}"#));
+    subject.apply(unavailable(r#"{"id":8,"op":"else"}"#));
+    let said = subject.take_said();
+    assert_eq!(said.len(), 2, "{said:?}");
+    for (answer, id) in said.iter().zip([7, 8]) {
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&Value::from(id), &Value::from("unavailable")));
+    }
+    assert!(subject.wants.is_empty());
+    subject.text(r#"{"id":9,"op":"publish","channel":"a","data":1}"#);
+    assert!(matches!(subject.wants.last(), Some(Effect::Publish { id: 9, .. })));
+    let mut subject = Subject::new();
+    subject.apply(unavailable(r#"{"id":1,"op":"connect","token":"t"}"#));
+    assert_eq!(subject.closed_with(), Some(ErrorCode::Unavailable));
+}

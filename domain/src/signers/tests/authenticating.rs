@@ -2,6 +2,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use fanfare_protocol::{ChannelName, ErrorCode};
+use tokio::sync::watch;
 
 use super::*;
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     ids::{AppId, KeyId, SignerId, TenantId},
     keys::Key,
     plans::Limits,
+    revocations::{Enforcement, Latest, Revision, Revocations, Rows, Subject},
     rules::Rule,
     signers::{KeySet, KeySets, KeysAway, Signer, SignerKeys, VerifyingKey, Wanted, usual_capability},
 };
@@ -36,6 +38,7 @@ impl Directory for World {
     }
     async fn forget_key(&self, _key: &KeyId) {}
     async fn forget_app(&self, _app: &AppId) {}
+    async fn forget_all(&self) {}
     async fn doubt_all(&self) {}
 }
 
@@ -43,6 +46,28 @@ impl Directory for World {
 impl KeySets for World {
     async fn key(&self, _: &SignerId, _: &str, wanted: &Wanted) -> Result<Option<Arc<VerifyingKey>>, KeysAway> {
         self.set.clone().map(|set| set.pick(wanted))
+    }
+}
+
+/// Nothing is revoked.
+struct Nothing;
+
+#[async_trait]
+impl Revocations for Nothing {
+    async fn revoke(&self, _: &Subject, _: Timestamp) -> Result<Option<Revision>, StoreError> {
+        Ok(None)
+    }
+    async fn latest(&self) -> Result<Latest, StoreError> {
+        Ok(Latest { revision: Revision(0), now: Timestamp(NOW_S * 1_000) })
+    }
+    async fn after(&self, _: Revision) -> Result<Rows, StoreError> {
+        Ok(Rows { latest: self.latest().await?, upto: Revision(0), revocations: Vec::new() })
+    }
+    fn made_here(&self) -> Option<Revision> {
+        Some(Revision(0))
+    }
+    async fn suspend(&self, _: &TenantId, _: bool, _: Timestamp) -> Result<bool, StoreError> {
+        Ok(false)
     }
 }
 
@@ -86,7 +111,12 @@ fn with(signers: Vec<Signer>) -> World {
 async fn ask(world: &World, token: &str, app: Option<&str>) -> Result<Grant, ErrorCode> {
     let world = Arc::new(world.clone());
     let clock = Arc::new(At(Timestamp(NOW_S * 1_000)));
-    let asked = Authenticator::new(world.clone(), world, clock).client(token, app).await;
+    let enforcement = Enforcement::new(Arc::new(Nothing), world.clone(), clock.clone());
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(enforcement.clone().run(stopped));
+    let asked = Authenticator::new(world.clone(), world, clock, enforcement).client(token, app).await;
+    stop.send(true).unwrap();
+    running.await.unwrap();
     asked.map_err(|refusal| refusal.code)
 }
 

@@ -18,6 +18,12 @@ pub(crate) use outlet::{Outlet, Taken};
 pub(crate) use state::{CHUNK_BYTES, Mark};
 use state::{Kind, Phase, State};
 
+/// Decides whether what comes of channels may leave now.
+pub(crate) trait Gate {
+    /// Whether it may.
+    fn is_open(&self) -> bool;
+}
+
 /// The outbox is over its bound: the client reads too slowly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
@@ -51,6 +57,32 @@ impl Outbox {
         (outbox, outlet)
     }
 
+    /// Sets the gate that messages leave through.
+    pub(crate) fn guard(&self, gate: Rc<dyn Gate>) {
+        self.0.borrow_mut().gate = Some(gate);
+    }
+
+    /// Has the writer look again: the gate is open.
+    pub(crate) fn go_on(&self) {
+        if let Some(writer) = self.0.borrow_mut().writer.take() {
+            writer.wake();
+        }
+    }
+
+    /// Lets everything go that waits, but for the rest of a frame that has begun to leave; from now on only the reason and the close
+    /// are taken.
+    pub(crate) fn cut_off(&self) {
+        let mut state = self.0.borrow_mut();
+        if state.phase <= Phase::Overflowed {
+            state.phase = Phase::Overflowed;
+            // It is no overflow: the reader has nothing to tell.
+            state.overflow_told = true;
+            state.is_cut_off = true;
+            state.forget_unbegun();
+            state.wake_everyone();
+        }
+    }
+
     /// Keeps something for as long as bytes may still leave: it is dropped when the connection's last write is over.
     pub(crate) fn keep(&self, what: Box<dyn Any>) {
         self.0.borrow_mut().kept.push(what);
@@ -71,7 +103,17 @@ impl Outbox {
 
     /// Queues a frame. Once more bytes wait than are allowed, all that waits is let go and the client is to be closed.
     pub(crate) fn push(&self, frame: Bytes) -> Result<(), Full> {
-        self.push_with(frame, || None)
+        self.push_with(frame, Kind::Durable, || None)
+    }
+
+    /// Queues what does not wait for messages that may not leave now; else like [`Outbox::push`].
+    pub(crate) fn push_prompt(&self, frame: Bytes) -> Result<(), Full> {
+        self.push_with(frame, Kind::Prompt, || None)
+    }
+
+    /// Queues what comes of a channel, which leaves only through the gate; else like [`Outbox::push`].
+    pub(crate) fn push_message(&self, frame: Bytes) -> Result<(), Full> {
+        self.push_with(frame, Kind::Message, || None)
     }
 
     /// The same with a frame that brings the client to a serial of a channel, of which some take note once it has left.
@@ -84,14 +126,14 @@ impl Outbox {
     ) -> Result<(), Full> {
         let is_wanted = receipts.is_some() || self.0.borrow().is_marked;
         let mark = || Box::new(Mark { channel: channel.clone(), serial, receipts: receipts.cloned() });
-        self.push_with(frame, || is_wanted.then(mark))
+        self.push_with(frame, Kind::Message, || is_wanted.then(mark))
     }
 
-    fn push_with(&self, frame: Bytes, mark: impl FnOnce() -> Option<Box<Mark>>) -> Result<(), Full> {
+    fn push_with(&self, frame: Bytes, kind: Kind, mark: impl FnOnce() -> Option<Box<Mark>>) -> Result<(), Full> {
         let mut state = self.0.borrow_mut();
         match state.phase {
             Phase::Open if state.bytes < state.limit && state.is_admitted(frame.len()) => {
-                state.queue_marked(frame, Kind::Durable, mark());
+                state.queue_marked(frame, kind, mark());
                 Ok(())
             }
             Phase::Open => {
@@ -136,6 +178,10 @@ impl Outbox {
     pub(crate) fn push_last(&self, frame: Bytes) {
         let mut state = self.0.borrow_mut();
         if state.phase <= Phase::Overflowed {
+            // What may not leave now cannot leave before the end.
+            if !state.is_gate_open() {
+                state.forget_held();
+            }
             state.queue(frame, Kind::Durable);
         }
     }
@@ -183,6 +229,11 @@ impl Outbox {
     /// Whether frames are taken.
     pub(crate) fn is_open(&self) -> bool {
         self.0.borrow().phase == Phase::Open
+    }
+
+    /// Whether nothing but the reason and the close is taken.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.0.borrow().phase == Phase::Overflowed
     }
 
     /// Whether the close frame is in.

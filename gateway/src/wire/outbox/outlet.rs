@@ -47,11 +47,11 @@ impl Outlet {
         poll_fn(|context| self.poll_take(context, &is_wanted)).await
     }
 
-    /// Waits for any frame; whether there is one, or none will come.
+    /// Waits for any frame that may leave; whether there is one, or none will come.
     pub(crate) async fn filled(&mut self) -> bool {
         poll_fn(|context| {
             let mut state = self.0.0.borrow_mut();
-            if !state.frames.is_empty() || state.phase == Phase::Finished {
+            if state.next_to_leave(|_| true).is_some() || state.phase == Phase::Finished {
                 return Poll::Ready(!state.frames.is_empty());
             }
             state.writer = Some(context.waker().clone());
@@ -60,10 +60,16 @@ impl Outlet {
         .await
     }
 
+    /// Whether its client was cut off: nothing that was taken before may be handed to it any more.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.0.0.borrow().is_cut_off
+    }
+
     /// The first frame, if one is there and it is wanted.
     pub(crate) fn take_now(&mut self, is_wanted: impl Fn(&Bytes) -> bool) -> Option<Taken> {
         let mut state = self.0.0.borrow_mut();
-        if !state.frames.front().is_some_and(|first| is_wanted(&first.frame)) {
+        let next = state.next_to_leave(|_| true)?;
+        if !is_wanted(&state.frames[next].frame) {
             return None;
         }
         let queued = state.take_first(|_| true)?;

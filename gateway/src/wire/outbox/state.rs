@@ -1,13 +1,13 @@
 //! What an outbox holds: the frames, their bytes by kind, and who waits for what.
 
-use std::{any::Any, collections::VecDeque, sync::Arc, task::Waker};
+use std::{any::Any, collections::VecDeque, rc::Rc, sync::Arc, task::Waker};
 
 use bytes::Bytes;
 use fanfare_domain::{deliveries::Receipts, metrics::Metric};
 use fanfare_protocol::{ChannelName, Serial};
 use tokio::sync::Mutex;
 
-use super::Account;
+use super::{Account, Gate};
 
 /// The most bytes that are handed to the HTTP server at once, since those are beyond our reach.
 pub(crate) const CHUNK_BYTES: usize = 16 * 1024;
@@ -31,6 +31,10 @@ pub(super) struct State {
     pub(super) is_marked: bool,
     /// What waits for all connections of the app, once the connection is one of them.
     account: Option<Arc<Account>>,
+    /// What decides whether frames of channels may leave.
+    pub(super) gate: Option<Rc<dyn Gate>>,
+    /// Whether its client was cut off.
+    pub(super) is_cut_off: bool,
 }
 
 pub(super) struct Queued {
@@ -66,11 +70,15 @@ impl Mark {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// Like durable, and leaves before messages that may not leave now: what keeps the connection, and its answers.
+    Prompt,
     /// Must arrive; counts towards the bound.
     Durable,
-    /// May be lost; counts towards the bound.
+    /// The same, and leaves only while it is known that nobody was cut off in the last second.
+    Message,
+    /// May be lost; counts towards the bound, and leaves as a message does.
     Ephemeral,
-    /// A page that the client asked for: one at a time, beside the bound, since asking is not reading slowly.
+    /// A page that the client asked for: one at a time, beside the bound, since asking is not reading slowly. Leaves as a message does.
     Page,
 }
 
@@ -103,6 +111,8 @@ impl State {
             kept: Vec::new(),
             is_marked: false,
             account: None,
+            gate: None,
+            is_cut_off: false,
         }
     }
 
@@ -152,7 +162,7 @@ impl State {
 
     pub(super) fn bytes_of(&mut self, kind: Kind) -> &mut usize {
         match kind {
-            Kind::Durable | Kind::Ephemeral => &mut self.bytes,
+            Kind::Prompt | Kind::Durable | Kind::Message | Kind::Ephemeral => &mut self.bytes,
             Kind::Page => &mut self.page_bytes,
         }
     }
@@ -170,8 +180,15 @@ impl State {
         }
     }
 
-    /// The next bytes to write: a whole frame, or a part of a large one.
+    /// The next bytes to write: a whole frame, or a part of a large one. None while the next frame may not leave.
     pub(super) fn take_chunk(&mut self) -> Option<Bytes> {
+        if !self.is_begun {
+            let next = self.next_to_leave(|_| true)?;
+            if next > 0 {
+                let queued = self.frames.remove(next)?;
+                self.frames.push_front(queued);
+            }
+        }
         let first = self.frames.front_mut()?;
         let chunk = first.frame.split_to(first.frame.len().min(CHUNK_BYTES));
         let queued = Queued { frame: chunk, kind: first.kind, mark: None };
@@ -185,9 +202,24 @@ impl State {
         Some(queued.frame)
     }
 
-    /// The first frame that is wanted, whole; nothing may be taken in chunks beside it.
+    /// Where the next frame that is wanted stands, if it may leave now: the first, or while that may not leave, one that does not wait for it.
+    pub(super) fn next_to_leave(&self, is_wanted: impl Fn(&Bytes) -> bool) -> Option<usize> {
+        let mut wanted = self.frames.iter().enumerate().filter(|(_, queued)| is_wanted(&queued.frame));
+        let (at, first) = wanted.next()?;
+        if matches!(first.kind, Kind::Prompt | Kind::Durable) || self.is_gate_open() {
+            return Some(at);
+        }
+        wanted.find(|(_, queued)| queued.kind == Kind::Prompt).map(|(at, _)| at)
+    }
+
+    /// Whether what comes of channels may leave now.
+    pub(super) fn is_gate_open(&self) -> bool {
+        self.gate.as_ref().is_none_or(|gate| gate.is_open())
+    }
+
+    /// The first frame that is wanted, whole, if it may leave; nothing may be taken in chunks beside it.
     pub(super) fn take_first(&mut self, is_wanted: impl Fn(&Bytes) -> bool) -> Option<Queued> {
-        let at = self.frames.iter().position(|queued| is_wanted(&queued.frame))?;
+        let at = self.next_to_leave(is_wanted)?;
         let queued = self.frames.remove(at)?;
         self.left(&queued);
         queued.mark.iter().for_each(|mark| mark.left());
@@ -221,6 +253,15 @@ impl State {
         let begun = usize::from(self.is_begun);
         while self.frames.len() > begun {
             self.forget(self.frames.len() - 1);
+        }
+    }
+
+    /// Lets everything go that leaves through the gate and has not begun to.
+    pub(super) fn forget_held(&mut self) {
+        for at in (usize::from(self.is_begun)..self.frames.len()).rev() {
+            if !matches!(self.frames[at].kind, Kind::Prompt | Kind::Durable) {
+                self.forget(at);
+            }
         }
     }
 

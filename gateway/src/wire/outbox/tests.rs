@@ -168,3 +168,98 @@ fn who_takes_note_of_frames_hears_when_each_has_left_whole() {
     outbox.0.borrow_mut().overflow();
     assert_eq!(written(), Some(Serial(8)), "what is let go has not left");
 }
+
+#[test]
+fn who_is_cut_off_gets_the_rest_of_what_has_begun_and_the_reason_and_nothing_else() {
+    let outbox = Outbox::new(CHUNK_BYTES * 8);
+    for _ in 0..3 {
+        outbox.push_message(frame(CHUNK_BYTES + 1)).unwrap();
+    }
+    assert_eq!(outbox.0.borrow_mut().take_chunk().map(|chunk| chunk.len()), Some(CHUNK_BYTES));
+    outbox.cut_off();
+    assert!(outbox.is_cut_off() && !outbox.is_open());
+    assert_eq!(outbox.push_message(frame(7)), Err(Full));
+    outbox.push_ephemeral(frame(7));
+    outbox.push_last(frame(2));
+    outbox.close(frame(3));
+    let mut left = Vec::new();
+    while let Some(chunk) = outbox.0.borrow_mut().take_chunk() {
+        left.push(chunk.len());
+    }
+    assert_eq!(left, [1, 2, 3]);
+    assert!(outbox.news().now_or_never().is_none(), "it is no overflow");
+}
+
+#[test]
+fn an_outlet_of_who_is_cut_off_knows_it_and_gives_the_reason_only() {
+    let (outbox, mut outlet) = Outbox::marked(10);
+    outbox.push_at(frame(4), &ChannelName::parse("chat:1").unwrap(), Serial(7), None).unwrap();
+    assert!(!outlet.is_cut_off());
+    outbox.cut_off();
+    outbox.push_last(frame(2));
+    assert!(outlet.is_cut_off());
+    assert_eq!(outlet.take_now(|_| true).map(|taken| taken.frame.len()), Some(2));
+    assert!(outlet.take_now(|_| true).is_none());
+}
+
+/// A gate that is told whether it is open.
+#[derive(Default)]
+struct Told(std::cell::Cell<bool>);
+
+impl Gate for Told {
+    fn is_open(&self) -> bool {
+        self.0.get()
+    }
+}
+
+fn left(outbox: &Outbox) -> Vec<usize> {
+    let mut state = outbox.0.borrow_mut();
+    std::iter::from_fn(|| state.take_chunk().map(|chunk| chunk.len())).collect()
+}
+
+#[test]
+fn messages_wait_for_the_gate_and_what_keeps_the_connection_does_not_wait_for_them() {
+    let (outbox, gate) = (Outbox::new(1_000), Rc::<Told>::default());
+    outbox.guard(gate.clone());
+    outbox.push(frame(1)).unwrap();
+    outbox.push_message(frame(2)).unwrap();
+    outbox.push(frame(3)).unwrap();
+    outbox.push_ephemeral(frame(4));
+    outbox.push_prompt(frame(5)).unwrap();
+    assert_eq!(left(&outbox), [1, 5], "an answer that was there before keeps its place");
+    gate.0.set(true);
+    assert_eq!(left(&outbox), [2, 3, 4]);
+}
+
+#[test]
+fn a_message_that_has_begun_to_leave_goes_on_though_the_gate_shuts() {
+    let (outbox, gate) = (Outbox::new(CHUNK_BYTES * 8), Rc::<Told>::default());
+    outbox.guard(gate.clone());
+    gate.0.set(true);
+    outbox.push_message(frame(CHUNK_BYTES + 1)).unwrap();
+    outbox.push_message(frame(7)).unwrap();
+    assert_eq!(outbox.0.borrow_mut().take_chunk().map(|chunk| chunk.len()), Some(CHUNK_BYTES));
+    gate.0.set(false);
+    outbox.push_prompt(frame(5)).unwrap();
+    assert_eq!(left(&outbox), [1, 5]);
+    // The end does not wait for the gate.
+    outbox.push_last(frame(3));
+    outbox.close(frame(4));
+    assert_eq!(left(&outbox), [3, 4]);
+    assert_eq!(outbox.0.borrow().frames.len(), 0);
+}
+
+#[test]
+fn an_outlet_gives_what_may_leave() {
+    let (outbox, mut outlet) = Outbox::marked(1_000);
+    let gate = Rc::<Told>::default();
+    outbox.guard(gate.clone());
+    outbox.push_message(frame(2)).unwrap();
+    assert!(outlet.filled().now_or_never().is_none() && outlet.take_now(|_| true).is_none());
+    outbox.push_prompt(frame(5)).unwrap();
+    assert_eq!(outlet.filled().now_or_never(), Some(true));
+    assert_eq!(outlet.take_now(|_| true).map(|taken| taken.frame.len()), Some(5));
+    gate.0.set(true);
+    outbox.go_on();
+    assert_eq!(outlet.take_now(|_| true).map(|taken| taken.frame.len()), Some(2));
+}

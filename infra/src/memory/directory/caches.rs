@@ -122,6 +122,13 @@ where
         self.generation(key).fetch_add(1, Ordering::SeqCst);
     }
 
+    /// The next `get` of every key reads afresh, and nothing older stands in for it.
+    pub fn forget_all(&self) {
+        for generation in self.generations.iter() {
+            generation.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
     /// The next `get` of every key reads afresh, if that is possible.
     pub fn doubt_all(&self) {
         self.doubts.fetch_add(1, Ordering::SeqCst);

@@ -103,7 +103,7 @@ pub(super) async fn send(redis: &Redis, broadcasts: &[Broadcast]) -> Result<Vec<
                 let name = names.messages(of.0, of.1);
                 batches[topology.shard_of(&name)?].add(names, name, publish, Some(of), None, envelope);
             }
-            Broadcast::AppChanged(_) | Broadcast::KeyRevoked(_) => {
+            Broadcast::AppChanged(_) | Broadcast::KeyRevoked(_) | Broadcast::Revision(_) => {
                 let name = names.control();
                 batches[topology.shard_of(&name)?].add(names, name, publish, None, None, envelope);
             }

@@ -1,0 +1,3 @@
+alter table tenants drop column suspended;
+drop table revocations;
+drop table revisions;
