@@ -42,7 +42,7 @@ const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 /// A piece of work on Postgres that takes longer is given up, and its connection with it: the server was stopped, or is cut off. It is more than
 /// a statement may take there.
 const WORK_TIME: Duration = Duration::from_secs(12);
-/// The same for what must be known at every moment.
+/// The same for a look at what must be known at every moment, once there is a connection.
 const WATCH_TIME: Duration = Duration::from_secs(2);
 
 /// Every connection's settings. `synchronous = full` makes a commit in WAL mode reach the disk before it returns.
@@ -174,23 +174,6 @@ impl Db {
         T: Send + 'static,
         W: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        self.work_for(WORK_TIME, work).await
-    }
-
-    /// The same for what must be known at once: the end is nearer.
-    pub async fn look<T, W>(&self, look: impl FnOnce(Db) -> W) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        W: Future<Output = Result<T, StoreError>> + Send + 'static,
-    {
-        self.work_for(WATCH_TIME, look).await
-    }
-
-    async fn work_for<T, W>(&self, most: Duration, work: impl FnOnce(Db) -> W) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        W: Future<Output = Result<T, StoreError>> + Send + 'static,
-    {
         let given_up = Arc::new(AtomicBool::new(false));
         let work = work(Db { given_up: given_up.clone(), ..self.clone() });
         let is_bounded = matches!(self.engine, Engine::Postgres { .. });
@@ -199,13 +182,34 @@ impl Db {
                 return work.await;
             }
             let mut work = Box::pin(work);
-            timeout(most, &mut work).await.unwrap_or_else(|late| {
+            timeout(WORK_TIME, &mut work).await.unwrap_or_else(|late| {
                 given_up.store(true, Ordering::Relaxed);
                 drop(work);
                 Err(StoreError::unavailable(late))
             })
         });
         task.await.unwrap_or_else(|lost| Err(StoreError::unavailable(lost)))
+    }
+
+    /// Looks at what must be known at once, over a connection that nothing else uses. That is waited for like any other, since it may have to be made on a
+    /// slow machine, even if the caller stops waiting; a look that takes longer is given up.
+    pub async fn look<T, W>(&self, look: impl FnOnce(Conn) -> W + Send + 'static) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        self.work(|db| async move {
+            let mut look = Box::pin(look(db.watch().await?));
+            if matches!(db.engine, Engine::Sqlite { .. }) {
+                return look.await;
+            }
+            timeout(WATCH_TIME, &mut look).await.unwrap_or_else(|late| {
+                db.given_up.store(true, Ordering::Relaxed);
+                drop(look);
+                Err(StoreError::unavailable(late))
+            })
+        })
+        .await
     }
 
     /// A connection for reading. Only inside [`Db::work`].
@@ -232,8 +236,7 @@ impl Db {
         }
     }
 
-    /// A connection for reading what must be known at once, whatever else goes on. Only inside [`Db::look`].
-    pub async fn watch(&self) -> Result<Conn, StoreError> {
+    async fn watch(&self) -> Result<Conn, StoreError> {
         match &self.engine {
             Engine::Sqlite { watchers, .. } => in_time(watchers.get()).await.map(Conn::Sqlite),
             Engine::Postgres { watchers, .. } => self.pooled(watchers).await,

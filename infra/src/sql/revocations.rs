@@ -124,7 +124,7 @@ impl Revocations for SqlStore {
     }
 
     async fn latest(&self) -> Result<Latest, StoreError> {
-        self.db.look(|db| async move { latest(&mut db.watch().await?).await }).await
+        self.db.look(|mut conn| async move { latest(&mut conn).await }).await
     }
 
     fn made_here(&self) -> Option<Revision> {
@@ -133,8 +133,7 @@ impl Revocations for SqlStore {
 
     async fn after(&self, known: Revision) -> Result<Rows, StoreError> {
         self.db
-            .look(move |db| async move {
-                let mut conn = db.watch().await?;
+            .look(move |mut conn| async move {
                 // Most often there is nothing new, which one statement tells.
                 let latest = latest(&mut conn).await?;
                 if latest.revision == known {
