@@ -60,8 +60,8 @@ async fn connect_trusting(
 /// What `cacertfile` names, which the parser passes over, as it does all else that it does not know.
 fn authorities(url: &str) -> Result<Option<Authorities>, String> {
     let Some((_, options)) = url.split_once('?') else { return Ok(None) };
-    let files = options.split('&').filter_map(|option| option.strip_prefix("cacertfile="));
-    match files.last() {
+    let mut files = options.split('&').filter_map(|option| option.strip_prefix("cacertfile="));
+    match files.next_back() {
         Some(_) if !url.starts_with("amqps:") => Err("`cacertfile` needs `amqps`".to_owned()),
         Some(file) => Authorities::read(&decoded(file)).map(Some),
         None => Ok(None),

@@ -108,7 +108,7 @@ fn a_wrong_value_is_named_and_told_what_is_wanted() {
         ("listen = \"localhost\"", &[], ["`listen`", "address and port"]),
         ("[api]\nsignup = \"maybe\"", &[], ["`api.signup`", "`closed`"]),
         ("", &[("FANFARE_PREFIX", "{acme}")], ["`prefix`", "`{acme}` is not 1 to 32 letters"]),
-        ("", &[("FANFARE_PREFIX", "")], ["`prefix`", "`` is not 1 to 32 letters"]),
+        ("", &[("FANFARE_PREFIX", "")], ["FANFARE_PREFIX", "empty"]),
         ("prefix = \"ff\"", &[], ["`prefix`", "`ff` is taken"]),
         ("", &[("FANFARE_GATEWAY_CONNECTION_PING_INTERVAL", "soon")], ["ping_interval", "duration"]),
         ("log = \"loud\"", &[], ["`log`", "`trace`"]),
