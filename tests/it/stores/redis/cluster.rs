@@ -1,11 +1,12 @@
 //! A cluster: channels on every shard are heard, and a shard that comes back is heard again.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use fanfare_domain::{
     bus::{Broadcast, Bus},
     ids::AppId,
 };
+use fanfare_infra::redis::{Redis, RedisBus};
 
 use super::interruptions::send_at_last;
 use crate::{
@@ -13,15 +14,17 @@ use crate::{
         redis::{self, Cluster},
         waiting::until,
     },
-    stores::{
-        bus::{Ear, messages},
-        redis::bus,
-    },
+    stores::bus::{Ear, messages},
 };
+
+/// The bus of a process whose names have a prefix, which has no part in where they lie.
+fn bus(url: &str) -> Arc<dyn Bus> {
+    RedisBus::new(Redis::connect(url, "acme".parse().unwrap()).unwrap())
+}
 
 /// Whose slots a channel's belongs to.
 async fn shard_of(cluster: &Cluster, app: &AppId, name: &str) -> usize {
-    let slot = cluster.masters[0].ask(&["cluster", "keyslot", &format!("ff:c:{{{app}/{name}}}")]).await;
+    let slot = cluster.masters[0].ask(&["cluster", "keyslot", &format!("acme:c:{{{app}/{name}}}")]).await;
     slot.parse::<usize>().unwrap() * 3 / 16_384
 }
 
@@ -106,7 +109,7 @@ async fn a_slot_that_moves_to_another_master_is_heard_there() {
     ear.follow(name).await;
     send_at_last(&*sender, &app, name, 1).await;
     assert_eq!(ear.sent().await, format!("{name}:1"));
-    let slot = cluster.masters[0].ask(&["cluster", "keyslot", &format!("ff:c:{{{app}/{name}}}")]).await;
+    let slot = cluster.masters[0].ask(&["cluster", "keyslot", &format!("acme:c:{{{app}/{name}}}")]).await;
     let heir = cluster.masters[2].ask(&["cluster", "myid"]).await;
     for key in cluster.masters[0].ask(&["cluster", "getkeysinslot", &slot, "10"]).await.lines() {
         assert_eq!(cluster.masters[0].ask(&["del", key]).await, "1");
