@@ -253,7 +253,7 @@ async fn shut_down(running: Running) {
         // A Redis that does not answer must not keep the queue from being handed over.
         let trace = async {
             match &running.recorder {
-                Some(recorder) => drop(recorder.tell().await),
+                Some(recorder) => drop(recorder.retire().await),
                 None => {}
             }
         };

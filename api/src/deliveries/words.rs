@@ -1,6 +1,6 @@
 //! The sentence that tells what became of a message.
 
-use fanfare_domain::deliveries::{Judged, Outcome, Verdict};
+use fanfare_domain::deliveries::{Doubt, Judged, Outcome, Verdict};
 
 pub(super) const EPHEMERAL: &str = "It is ephemeral: it went to whoever was there at that moment. It has no serial and leaves no record, so who got it is not known.";
 pub(super) const NOT_PERSISTED: &str =
@@ -22,7 +22,7 @@ fn by_course(outcome: Outcome, judged: &Judged) -> String {
     match outcome {
         Outcome::Delivered => format!("It left for the client on {connection}."),
         Outcome::Waiting => format!(
-            "It is on its way: it waits for {connection}, or has left within the last second and that is not known yet. Ask again in a moment."
+            "It is on its way: it waits for {connection}, or has left and that is not known yet. Ask again in a moment."
         ),
         Outcome::Unknown if judged.is_lost => format!(
             "The node of {connection} is lost; what it wrote after serial {} is not known. Its client resumes after what it received.",
@@ -75,12 +75,16 @@ fn by_course(outcome: Outcome, judged: &Judged) -> String {
 }
 
 fn without_course(verdict: &Verdict) -> String {
-    match verdict.outcome {
-        Outcome::Unknown if verdict.is_young => {
+    match verdict.doubt {
+        Some(Doubt::Gap) => {
+            "A node that may have served the client then was late to tell what it did, or was lost before it could."
+                .to_owned()
+        }
+        Some(Doubt::Young) => {
             "It is so new that the trace may not know of it yet. Ask again in a few seconds.".to_owned()
         }
-        Outcome::Unknown => "The trace does not reach back to when it was published.".to_owned(),
-        _ => "The client did not subscribe to the channel then.".to_owned(),
+        Some(Doubt::Old) => "The trace does not reach back to when it was published.".to_owned(),
+        None => "The client did not subscribe to the channel then.".to_owned(),
     }
 }
 

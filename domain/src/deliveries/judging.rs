@@ -1,6 +1,6 @@
 //! From a message's place and a client's courses to what became of it.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, time::Duration};
 
 use fanfare_protocol::{Epoch, Serial};
 
@@ -9,6 +9,8 @@ use crate::Timestamp;
 
 /// How long an open course may go without being told before it is nobody's.
 const UNTOLD: u32 = 3;
+/// How far the clocks of nodes may be apart.
+const SKEW: Duration = Duration::from_secs(1);
 
 /// What is asked: the place of a message, and when that is.
 #[derive(Debug, Clone)]
@@ -98,14 +100,30 @@ pub struct Verdict {
     pub courses: Vec<Judged>,
     /// Back to when the trace is whole.
     pub reaches_back_to: Timestamp,
-    /// Whether the outcome is unknown since the message is so young.
-    pub is_young: bool,
+    /// Where no course says it and the trace is not whole: why it is not.
+    pub doubt: Option<Doubt>,
+}
+
+/// Why the trace is not whole where a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// The message is older than it.
+    Old,
+    /// The message is so young that nodes may have yet to tell.
+    Young,
+    /// A node was late to tell, or is lost.
+    Gap,
 }
 
 /// Judges a message by what is kept of a client.
 pub fn judge(asked: &Asked, kept: &Kept) -> Verdict {
     let reaches_back_to = kept.reaches_back_to.max(asked.traced_since).max(asked.now.before(KEPT));
-    let is_young = asked.now.since(asked.time) < LAG;
+    let is_in = |(from, to): &(Timestamp, Timestamp)| (*from..=*to).contains(&asked.time.after(SKEW));
+    let doubt = match asked.time {
+        time if time < reaches_back_to => Some(Doubt::Old),
+        time if asked.now.since(time) < LAG => Some(Doubt::Young),
+        _ => kept.gaps.iter().any(is_in).then_some(Doubt::Gap),
+    };
     let ours = kept.courses.iter().filter(|(course, _)| course.told_at >= asked.traced_since);
     let mut courses: Vec<Judged> = ours.map(|(course, is_alive)| judge_course(asked, course, *is_alive)).collect();
     courses.sort_by_key(|judged| judged.course.began_at);
@@ -114,11 +132,9 @@ pub fn judge(asked: &Asked, kept: &Kept) -> Verdict {
     // What shows that it was delivered, or that it could not be on that connection, stands. That nothing shows it means something only where
     // nothing is missing.
     let is_certain = matches!(told, Outcome::Delivered | Outcome::Waiting | Outcome::Unknown);
-    let is_whole = asked.time >= reaches_back_to && !is_young;
-    let (outcome, by) = if is_certain || is_whole { (told, best) } else { (Outcome::Unknown, None) };
-    let by = by.filter(|_| !(outcome == Outcome::NotSubscribed && courses.is_empty()));
-    let is_young = is_young && outcome == Outcome::Unknown && by.is_none();
-    Verdict { outcome, by, courses, reaches_back_to, is_young }
+    let doubt = doubt.filter(|_| !is_certain);
+    let (outcome, by) = if doubt.is_none() { (told, best) } else { (Outcome::Unknown, None) };
+    Verdict { outcome, by, courses, reaches_back_to, doubt }
 }
 
 /// The more a course says about the message, the more it weighs.

@@ -23,7 +23,7 @@ mod ledger;
 mod receipts;
 mod recorder;
 
-pub use judging::{Asked, Judged, Outcome, Verdict, judge};
+pub use judging::{Asked, Doubt, Judged, Outcome, Verdict, judge};
 pub use ledger::{Ledger, Lot};
 pub use receipts::{Beginning, Receipts};
 pub use recorder::Recorder;
@@ -159,6 +159,8 @@ pub struct Kept {
     pub courses: Vec<(Course, bool)>,
     /// What came before this may be forgotten.
     pub reaches_back_to: Timestamp,
+    /// Times, both ends included, of which a node has not told everything, or will not, since it is lost.
+    pub gaps: Vec<(Timestamp, Timestamp)>,
     /// Where the message is remembered as accepted: whether it is ephemeral.
     pub publish: Option<bool>,
 }
@@ -197,6 +199,8 @@ pub trait DeliveryTrace: Send + Sync {
     /// Keeps what is told, courses in place of what was told of them before; a lot with nothing in it says that the node is alive. Called by one caller at
     /// a time.
     async fn write(&self, lot: &Lot, now: Timestamp) -> Result<Memory, Untraceable>;
+    /// This node ends, and has told everything.
+    async fn retire(&self) -> Result<(), Untraceable>;
     /// What is kept of a client in a channel, oldest first, and of a message.
     async fn read(&self, place: &Place, message: &MessageId, now: Timestamp) -> Result<Kept, Untraceable>;
 }

@@ -41,6 +41,8 @@ struct State {
     course: Course,
     /// Something is to be told.
     is_news: bool,
+    /// And that soon: it began, ended, was held or went on. How far it is may wait.
+    is_urgent: bool,
     /// Nothing more is to be told.
     is_void: bool,
 }
@@ -58,7 +60,7 @@ impl Receipts {
     }
 
     pub(super) fn of(place: Place, course: Course) -> Arc<Self> {
-        Arc::new(Self { place, state: Mutex::new(State { course, is_news: true, is_void: false }) })
+        Arc::new(Self { place, state: Mutex::new(State { course, is_news: true, is_urgent: true, is_void: false }) })
     }
 
     /// Everything up to this serial is in the outbox; what of it was passed over, and why.
@@ -82,7 +84,8 @@ impl Receipts {
     /// Whether nothing is delivered for now.
     pub fn hold(&self, is_held: bool) {
         let mut state = self.lock();
-        state.is_news |= state.course.is_held != is_held;
+        let is_other = state.course.is_held != is_held;
+        (state.is_news, state.is_urgent) = (state.is_news || is_other, state.is_urgent || is_other);
         state.course.is_held = is_held;
     }
 
@@ -91,7 +94,7 @@ impl Receipts {
         let mut state = self.lock();
         if state.course.end.is_none() {
             state.course.end = Some(End { at: now, reason: reason.to_owned(), is_refusal: false });
-            state.is_news = true;
+            (state.is_news, state.is_urgent) = (true, true);
         }
     }
 
@@ -105,14 +108,15 @@ impl Receipts {
         &self.place
     }
 
-    /// What is to be told, if anything is; it counts as told.
-    pub(super) fn tell(&self, now: Timestamp) -> Option<Course> {
+    /// What is to be told, if anything is, or if anything is urgent; it counts as told.
+    pub(super) fn tell(&self, now: Timestamp, only_urgent: bool) -> Option<Course> {
         let mut state = self.lock();
         let is_due = state.course.end.is_none() && now.since(state.course.told_at) >= TOLD_AGAIN;
-        if state.is_void || !(state.is_news || is_due) {
+        let is_wanted = if only_urgent { state.is_urgent } else { state.is_news || is_due };
+        if state.is_void || !is_wanted {
             return None;
         }
-        state.is_news = false;
+        (state.is_news, state.is_urgent) = (false, false);
         state.course.told_at = now;
         state.course.step(now);
         Some(state.course.clone())
@@ -120,7 +124,8 @@ impl Receipts {
 
     /// What was told was not heard.
     pub(super) fn tell_again(&self) {
-        self.lock().is_news = true;
+        let mut state = self.lock();
+        (state.is_news, state.is_urgent) = (true, true);
     }
 
     /// Whether it has ended, and all is told that there was.
@@ -186,7 +191,7 @@ impl Course {
             let mut number = self.steps.len();
             self.steps.retain(|_| {
                 number -= 1;
-                number % 2 == 0
+                number.is_multiple_of(2)
             });
         }
     }
@@ -214,32 +219,33 @@ mod tests {
     #[test]
     fn what_has_changed_is_told_once_and_an_open_course_now_and_then() {
         let receipts = receipts("websocket");
-        let begun = receipts.tell(Timestamp(1_000)).unwrap();
+        let begun = receipts.tell(Timestamp(1_000), false).unwrap();
         assert_eq!((begun.id.as_str(), begun.queued, begun.written), ("con_1-7", Serial(10), Serial(10)));
-        assert_eq!(receipts.tell(Timestamp(2_000)), None);
+        assert_eq!(receipts.tell(Timestamp(2_000), false), None);
         receipts.queued(Serial(11), None);
         receipts.queued(Serial(12), None);
         receipts.written(Serial(11));
-        let told = receipts.tell(Timestamp(3_000)).unwrap();
+        assert_eq!(receipts.tell(Timestamp(2_500), true), None, "how far it is may wait");
+        let told = receipts.tell(Timestamp(3_000), false).unwrap();
         assert_eq!((told.queued, told.written, told.told_at), (Serial(12), Serial(11), Timestamp(3_000)));
         assert_eq!(told.steps, [(Serial(11), Timestamp(3_000))]);
         receipts.tell_again();
-        assert!(receipts.tell(Timestamp(3_500)).is_some());
-        assert_eq!(receipts.tell(Timestamp(603_000)), None);
-        assert!(receipts.tell(Timestamp(603_500)).is_some());
+        assert!(receipts.tell(Timestamp(3_500), false).is_some());
+        assert_eq!(receipts.tell(Timestamp(603_000), false), None);
+        assert!(receipts.tell(Timestamp(603_500), false).is_some());
         assert!(!receipts.is_over());
         receipts.end(End::LEFT, Timestamp(604_000));
         receipts.end("draining", Timestamp(605_000));
         assert!(!receipts.is_over(), "it is not told yet");
-        let end = receipts.tell(Timestamp(606_000)).unwrap().end.unwrap();
+        let end = receipts.tell(Timestamp(606_000), true).unwrap().end.unwrap();
         assert_eq!((end.reason.as_str(), end.at), (End::LEFT, Timestamp(604_000)));
         assert!(receipts.is_over());
-        assert_eq!(receipts.tell(Timestamp(9_000_000)), None);
+        assert_eq!(receipts.tell(Timestamp(9_000_000), false), None);
     }
 
     #[test]
     fn polls_from_one_position_have_one_course() {
-        assert_eq!(receipts("poll").tell(Timestamp(0)).unwrap().id, "poll-e-10");
+        assert_eq!(receipts("poll").tell(Timestamp(0), false).unwrap().id, "poll-e-10");
     }
 
     #[test]
@@ -250,13 +256,13 @@ mod tests {
             receipts.queued(Serial(serial), filtered);
         }
         receipts.queued(Serial(20), Some(Passing::PastRetention));
-        let course = receipts.tell(Timestamp(1_000)).unwrap();
+        let course = receipts.tell(Timestamp(1_000), false).unwrap();
         let ranges: Vec<_> = course.passed.iter().map(|passed| (passed.from.0, passed.to.0)).collect();
         assert_eq!((ranges, course.passed_before), (vec![(11, 13), (14, 20)], Serial(0)));
         for serial in 21..400 {
             receipts.queued(Serial(serial), filtered.filter(|_| serial % 2 == 0));
         }
-        let course = receipts.tell(Timestamp(1_000)).unwrap();
+        let course = receipts.tell(Timestamp(1_000), false).unwrap();
         assert_eq!((course.passed.len(), course.passed_before), (50, Serial(298)));
         assert_eq!(course.passed[0].from, Serial(300));
     }
@@ -266,10 +272,10 @@ mod tests {
         let receipts = receipts("websocket");
         for n in 1..=200u64 {
             receipts.written(Serial(10 + n));
-            receipts.tell(Timestamp(n * 1_000)).unwrap();
+            receipts.tell(Timestamp(n * 1_000), false).unwrap();
         }
         receipts.tell_again();
-        let steps = receipts.tell(Timestamp(300_000)).unwrap().steps;
+        let steps = receipts.tell(Timestamp(300_000), false).unwrap().steps;
         assert!(steps.len() <= STEPS && steps.is_sorted(), "{steps:?}");
         assert_eq!(steps.last(), Some(&(Serial(210), Timestamp(200_000))));
     }

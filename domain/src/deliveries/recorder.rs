@@ -5,13 +5,15 @@ use std::sync::Arc;
 use fanfare_protocol::{ChannelName, Epoch, ErrorCode, Serial};
 use tokio::sync::Mutex;
 
-use super::{Beginning, DeliveryTrace, Ledger, Memory, Place, Publish, Receipts, Untraceable};
+use super::{Beginning, DeliveryTrace, Ledger, Lot, Memory, Place, Publish, Receipts, Untraceable};
 use crate::{Clock, Timestamp, grants::Grant, ids::ConnectionId, ids::MessageId};
 
 /// Courses and publishes that are told in one go.
 const AT_ONCE: usize = 500;
-/// Lots that are told before it is the turn of what changed meanwhile.
-const LOTS: usize = 40;
+/// Lots of what is urgent that are told in a row; what is left has its turn a second later.
+const URGENT_LOTS: usize = 20;
+/// Lots of how far courses are; so an app with many subscribers does not keep the trace's engine from other work.
+const PROGRESS_LOTS: usize = 4;
 
 /// Takes note of what becomes of messages, for apps that keep a trace; for all others it does nothing. Clones are the same recorder.
 #[derive(Clone)]
@@ -76,29 +78,47 @@ impl Recorder {
     /// Tells the trace everything that there is to be told, and that this node is alive.
     pub async fn tell(&self) -> Result<(), Untraceable> {
         let _turn = self.telling.lock().await;
-        if self.ledger.is_empty() {
+        if self.ledger.is_empty() && !self.ledger.has_begun() {
             return Ok(());
         }
-        for _ in 0..LOTS {
-            let now = self.clock.now();
-            let lot = self.ledger.take(AT_ONCE, now);
-            match self.trace.write(&lot, now).await {
-                Ok(memory) => {
-                    let was_last = lot.courses.len() < AT_ONCE && lot.publishes.len() < AT_ONCE;
-                    self.ledger.settle(lot);
-                    match memory {
-                        Memory::Doubtful => self.ledger.tell_anew(),
-                        Memory::Whole if was_last => break,
-                        Memory::Whole => {}
-                    }
-                }
-                Err(failure) => {
-                    self.ledger.give_back(lot);
-                    return Err(failure);
-                }
+        for _ in 0..URGENT_LOTS {
+            let lot = self.ledger.take_urgent(AT_ONCE, self.clock.now());
+            let was_last = lot.courses.len() < AT_ONCE && lot.publishes.len() < AT_ONCE;
+            self.tell_lot(lot).await?;
+            if was_last {
+                break;
             }
         }
+        for _ in 0..PROGRESS_LOTS {
+            let lot = self.ledger.take_progress(AT_ONCE, self.clock.now());
+            if lot.is_empty() {
+                break;
+            }
+            self.tell_lot(lot).await?;
+        }
         Ok(())
+    }
+
+    async fn tell_lot(&self, lot: Lot) -> Result<(), Untraceable> {
+        match self.trace.write(&lot, self.clock.now()).await {
+            Ok(memory) => {
+                self.ledger.settle(lot);
+                if memory == Memory::Doubtful {
+                    self.ledger.tell_anew();
+                }
+                Ok(())
+            }
+            Err(failure) => {
+                self.ledger.give_back(lot);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Tells everything, and that the node ends: nothing that it knew is missing.
+    pub async fn retire(&self) -> Result<(), Untraceable> {
+        self.tell().await?;
+        self.trace.retire().await
     }
 }
 

@@ -157,6 +157,9 @@ impl Subscription {
 
     /// Keeps its course from now on, or no more.
     pub(crate) fn trace(&self, receipts: Option<Arc<Receipts>>) {
+        if self.mode() == Mode::Held {
+            receipts.iter().for_each(|receipts| receipts.hold(true));
+        }
         if let Some(last) = self.receipts.replace(receipts) {
             last.void();
         }

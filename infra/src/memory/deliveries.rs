@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -20,6 +23,8 @@ use fanfare_protocol::{ChannelName, ClientName};
 #[derive(Debug)]
 pub struct MemoryTrace {
     began_at: Timestamp,
+    /// Up to when everything was told, as milliseconds; 0 while there was nothing.
+    caught_up: AtomicU64,
     apps: Mutex<HashMap<AppId, Trace>>,
 }
 
@@ -45,7 +50,7 @@ struct Courses {
 impl MemoryTrace {
     /// A trace that begins now.
     pub fn new(now: Timestamp) -> Self {
-        Self { began_at: now, apps: Mutex::default() }
+        Self { began_at: now, caught_up: AtomicU64::new(0), apps: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<AppId, Trace>> {
@@ -120,13 +125,22 @@ impl DeliveryTrace for MemoryTrace {
             trace.floor = trace.floor.max(*at);
         }
         apps.values_mut().for_each(|trace| trace.bound(now));
+        if let Some(caught_up) = lot.caught_up {
+            self.caught_up.store(caught_up.0, Ordering::SeqCst);
+        }
         Ok(Memory::Whole)
     }
 
-    async fn read(&self, place: &Place, message: &MessageId, _: Timestamp) -> Result<Kept, Untraceable> {
+    async fn retire(&self) -> Result<(), Untraceable> {
+        Ok(())
+    }
+
+    async fn read(&self, place: &Place, message: &MessageId, now: Timestamp) -> Result<Kept, Untraceable> {
         let apps = self.lock();
+        let caught_up = self.caught_up.load(Ordering::SeqCst);
+        let gaps: Vec<_> = (caught_up > 0).then_some((Timestamp(caught_up), now)).into_iter().collect();
         let Some(trace) = apps.get(&place.app) else {
-            return Ok(Kept { reaches_back_to: self.began_at, ..Kept::default() });
+            return Ok(Kept { reaches_back_to: self.began_at, gaps, ..Kept::default() });
         };
         let client = (place.channel.clone(), place.client.clone());
         let courses = trace.clients.get(&client);
@@ -140,6 +154,6 @@ impl DeliveryTrace for MemoryTrace {
         found.sort_by_key(|(course, _)| course.began_at);
         let is_it = |publish: &&Publish| publish.channel == place.channel && publish.message == *message;
         let publish = trace.publishes.iter().rev().find(is_it).map(|publish| publish.is_ephemeral);
-        Ok(Kept { courses: found, reaches_back_to: floor, publish })
+        Ok(Kept { courses: found, reaches_back_to: floor, gaps, publish })
     }
 }

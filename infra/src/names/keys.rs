@@ -118,6 +118,11 @@ impl Names {
         self.key(&format!("e:p:{{{app}}}"))
     }
 
+    /// The nodes that tell of courses: a hash of up to when each has told everything, and when it told last.
+    pub(crate) fn telling_nodes(&self) -> String {
+        self.key("e:nodes")
+    }
+
     /// There while a node that tells of courses is alive.
     pub(crate) fn telling_node(&self, node: &str) -> String {
         self.key(&format!("e:n:{{{node}}}"))
@@ -157,6 +162,7 @@ mod tests {
             names.course_order(app),
             names.trace_reach(app),
             names.traced_publishes(app),
+            names.telling_nodes(),
             names.telling_node("n"),
         ];
         let several = [names.heads_and_windows().into(), names.presence(app, channel, "n"), names.holders("n")];

@@ -36,7 +36,7 @@ fn later(seconds: u64) -> Timestamp {
 
 /// Tells everything that a ledger has.
 async fn tell(trace: &dyn DeliveryTrace, ledger: &Ledger, now: Timestamp) {
-    let lot = ledger.take(usize::MAX, now);
+    let lot = ledger.take_urgent(usize::MAX, now);
     assert_eq!(trace.write(&lot, now).await, Ok(Memory::Whole));
     ledger.settle(lot);
 }
@@ -151,6 +151,25 @@ async fn publishes_are_remembered_by_channel_and_kind(trace: &dyn DeliveryTrace)
     assert_eq!(known(&AppId::generate(), "a", "msg_1").await, None);
 }
 
+async fn what_a_node_has_not_told_yet_is_a_gap(trace: &dyn DeliveryTrace) {
+    let (app, ledger) = (AppId::generate(), Ledger::default());
+    let ann = place(&app, "chat", "ann");
+    ledger.publish([]);
+    tell(trace, &ledger, NOW).await;
+    assert_eq!(read(trace, &ann).await.gaps, [], "a node without courses has none to tell");
+    let _open = [ledger.begin(beginning(&ann, 0), NOW), ledger.begin(beginning(&ann, 0), NOW)];
+    let lot = ledger.take_urgent(1, later(5));
+    trace.write(&lot, later(5)).await.unwrap();
+    ledger.settle(lot);
+    let gap = async || match read(trace, &ann).await.gaps[..] {
+        [(from, to)] if to > later(5) => from,
+        ref other => panic!("{other:?}"),
+    };
+    assert_eq!(gap().await, NOW);
+    tell(trace, &ledger, later(6)).await;
+    assert_eq!(gap().await, later(6));
+}
+
 /// Makes one test of each fact for each engine.
 macro_rules! hold_traces_to {
     ($($fact:ident)+) => {
@@ -177,4 +196,5 @@ hold_traces_to! {
     of_an_app_the_oldest_courses_go_first
     what_is_old_goes
     publishes_are_remembered_by_channel_and_kind
+    what_a_node_has_not_told_yet_is_a_gap
 }

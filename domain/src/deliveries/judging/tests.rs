@@ -147,7 +147,7 @@ fn that_nothing_is_known_means_nothing_where_the_trace_does_not_reach() {
     }
     let young = Asked { now: Timestamp(102 * SECOND), ..asked() };
     let verdict = judge(&young, &kept([left()]));
-    assert_eq!((verdict.outcome, verdict.is_young, verdict.by), (Outcome::Unknown, true, None));
+    assert_eq!((verdict.outcome, verdict.doubt, verdict.by), (Outcome::Unknown, Some(Doubt::Young), None));
     assert_eq!(judge(&young, &kept([course(5, 20, 50)])).outcome, Outcome::Delivered);
     let old = Asked { now: Timestamp(100 * SECOND).after(KEPT).after(LAG), ..asked() };
     assert_eq!(judge(&old, &kept([])).outcome, Outcome::Unknown, "what is older is forgotten");
@@ -155,6 +155,25 @@ fn that_nothing_is_known_means_nothing_where_the_trace_does_not_reach() {
     assert_eq!(judge(&before, &kept([])).outcome, Outcome::Unknown);
     let stale = judge(&before, &kept([ended(course(5, 8, 50), "slow_consumer", 120)]));
     assert_eq!((stale.outcome, stale.courses.len()), (Outcome::Unknown, 0), "of a trace that was switched off since");
+}
+
+#[test]
+fn that_nothing_is_known_means_nothing_while_a_node_has_not_told_all() {
+    let at = |s| Timestamp(s * SECOND);
+    let with =
+        |from, to, courses: Vec<Course>| judge(&asked(), &Kept { gaps: vec![(at(from), at(to))], ..kept(courses) });
+    for (from, to, expected) in [
+        (90, 110, Outcome::Unknown),
+        (101, 110, Outcome::Unknown),
+        (102, 110, Outcome::NotSubscribed),
+        (90, 101, Outcome::Unknown),
+        (90, 100, Outcome::NotSubscribed),
+    ] {
+        let verdict = with(from, to, vec![]);
+        assert_eq!((verdict.outcome, verdict.doubt.is_some()), (expected, expected == Outcome::Unknown), "{from} {to}");
+    }
+    let verdict = with(90, 110, vec![course(5, 20, 50)]);
+    assert_eq!((verdict.outcome, verdict.doubt), (Outcome::Delivered, None));
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn who_takes_note_of_frames_hears_when_each_has_left_whole() {
     let written = || {
         receipts.hold(true);
         receipts.hold(false);
-        ledger.take(1, clock.now()).courses.first().map(|(_, course)| course.written)
+        ledger.take_urgent(1, clock.now()).courses.first().map(|(_, course)| course.written)
     };
     let outbox = Outbox::new(CHUNK_BYTES * 4);
     outbox.push_at(frame(CHUNK_BYTES + 1), &channel, Serial(7), Some(&receipts)).unwrap();

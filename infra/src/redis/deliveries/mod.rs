@@ -66,6 +66,11 @@ impl SharedTrace {
         let mut command = redis::cmd("SET");
         command.arg(&alive).arg(1).arg("PX").arg(NODE_LASTS.as_millis() as u64);
         commands.push((alive, command));
+        if let Some(caught_up) = lot.caught_up {
+            let mut command = redis::cmd("HSET");
+            command.arg(self.redis.names().telling_nodes()).arg(&self.node).arg(format!("{} {}", caught_up.0, now.0));
+            commands.push((self.redis.names().telling_nodes(), command));
+        }
         self.redis.run(commands).await?;
         let last = self.lives.lock().await.replace(lives.clone());
         Ok(if last.is_some_and(|last| last != lives) { Memory::Doubtful } else { Memory::Whole })
@@ -161,6 +166,13 @@ impl DeliveryTrace for SharedTrace {
             (key, command)
         };
         self.redis.run(gone.into_iter().map(removal).collect()).await.map(drop).map_err(untraceable)
+    }
+
+    async fn retire(&self) -> Result<(), Untraceable> {
+        let mut command = redis::cmd("HDEL");
+        command.arg(self.redis.names().telling_nodes()).arg(&self.node);
+        let command = (self.redis.names().telling_nodes(), command);
+        self.redis.run(vec![command]).await.map(drop).map_err(untraceable)
     }
 
     async fn write(&self, lot: &Lot, now: Timestamp) -> Result<Memory, Untraceable> {

@@ -29,6 +29,7 @@ impl SharedTrace {
             (courses.clone(), Cmd::hgetall(&courses)),
             (reach.clone(), began),
             (reach.clone(), Cmd::hgetall(&reach)),
+            (names.telling_nodes(), Cmd::hgetall(names.telling_nodes())),
             publish(false),
             publish(true),
         ];
@@ -37,6 +38,7 @@ impl SharedTrace {
         let mut found: HashMap<String, String> = read(next())?;
         next();
         let reach: HashMap<String, u64> = read(next())?;
+        let gaps = self.gaps(read(next())?, now).await?;
         let publish = [false, true].into_iter().find(|_| next() != Value::Nil);
 
         let floor = found.remove("floor").and_then(|floor| floor.parse().ok()).unwrap_or(0);
@@ -50,7 +52,35 @@ impl SharedTrace {
         let with_node = |record: Record<Course>| (record.course, alive.contains(&record.node));
         let mut courses: Vec<_> = records.into_iter().map(with_node).collect();
         courses.sort_by_key(|(course, _)| course.began_at);
-        Ok(Kept { courses, reaches_back_to, publish })
+        Ok(Kept { courses, reaches_back_to, gaps, publish })
+    }
+
+    /// Times of which a node has not told everything: from when it had caught up last until it is known that it tells nothing more. Nodes of which nothing
+    /// is kept any more are forgotten.
+    async fn gaps(
+        &self,
+        nodes: HashMap<String, String>,
+        now: Timestamp,
+    ) -> Result<Vec<(Timestamp, Timestamp)>, RedisFault> {
+        let (mut gaps, mut gone) = (Vec::new(), redis::cmd("HDEL"));
+        gone.arg(self.redis.names().telling_nodes());
+        let mut is_any_gone = false;
+        for (node, told) in nodes {
+            let told = told.split_once(' ').and_then(|(from, at)| Some((from.parse().ok()?, at.parse().ok()?)));
+            match told {
+                Some((from, at)) if Timestamp(at) >= now.before(KEPT) => {
+                    gaps.push((Timestamp(from), Timestamp(at).after(NODE_LASTS)));
+                }
+                _ => {
+                    gone.arg(node);
+                    is_any_gone = true;
+                }
+            }
+        }
+        if is_any_gone {
+            self.redis.run(vec![(self.redis.names().telling_nodes(), gone)]).await?;
+        }
+        Ok(gaps)
     }
 
     /// Those of the nodes that are alive and may tell more.

@@ -33,6 +33,9 @@ async fn nodes_read_each_others_courses_and_know_who_is_lost() {
     assert_eq!(read(&*two, &bob).await.courses[0].0.end.as_ref().unwrap().reason, End::UNSUBSCRIBED);
     tell(&*one, &ledger, later(1)).await;
     assert!(alive(&ann).await, "it tells that it is alive even if it has nothing else to tell");
+    assert_eq!(read(&*two, &ann).await.gaps.len(), 1);
+    one.retire().await.unwrap();
+    assert_eq!(read(&*two, &ann).await.gaps, [], "a node that has ended has told everything");
     two.forget(&app).await.unwrap();
     assert_eq!(server.ask(&["keys", "ff:e:[cor]:*"]).await, "", "nothing is left");
 }
@@ -48,7 +51,7 @@ async fn a_redis_that_has_forgotten_is_told_anew_and_the_trace_reaches_back_to_t
     tell(&*trace, &ledger, NOW).await;
     server.engine().kill9().await;
     until("it is away", async || {
-        let lot = ledger.take(usize::MAX, later(1));
+        let lot = ledger.take_urgent(usize::MAX, later(1));
         let failed = trace.write(&lot, later(1)).await.is_err();
         ledger.give_back(lot);
         failed.then_some(())
@@ -56,7 +59,7 @@ async fn a_redis_that_has_forgotten_is_told_anew_and_the_trace_reaches_back_to_t
     .await;
     server.engine().restart().await;
     until("it is back, and was told to be doubted", async || {
-        let lot = ledger.take(usize::MAX, later(60));
+        let lot = ledger.take_urgent(usize::MAX, later(60));
         match trace.write(&lot, later(60)).await {
             Ok(memory) => {
                 ledger.settle(lot);
