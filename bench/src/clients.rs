@@ -10,7 +10,10 @@ use futures::{SinkExt, StreamExt};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
-use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{Message, Utf8Bytes},
+};
 
 /// What went wrong, in words.
 pub type Problem = String;
@@ -146,11 +149,16 @@ impl Follower {
         self.asked += 1;
         request["id"] = json!(self.asked);
         self.socket.send(Message::text(request.to_string())).await.map_err(said)?;
-        let mut answer = next_json(&mut self.socket).await?;
-        if answer["id"] != request["id"] || answer["ok"].is_null() {
-            return Err(format!("the server answered {answer}"));
+        loop {
+            let mut answer = next_json(&mut self.socket).await?;
+            if answer["op"] == "ping" {
+                self.pong().await?;
+            } else if answer["id"] != request["id"] || answer["ok"].is_null() {
+                return Err(format!("the server answered {answer}"));
+            } else {
+                return Ok(answer["ok"].take());
+            }
         }
-        Ok(answer["ok"].take())
     }
 
     /// Follows a channel from its head.
@@ -160,9 +168,25 @@ impl Follower {
 
     /// Follows a channel after a serial of its present epoch.
     pub async fn resume(&mut self, channel: &str, serial: u64) -> Result<(), Problem> {
+        let epoch = self.epoch(channel).await?;
+        self.come_back(channel, &epoch, serial).await
+    }
+
+    /// A channel's present epoch.
+    pub async fn epoch(&mut self, channel: &str) -> Result<String, Problem> {
         let head = self.subscribe(channel).await?;
-        self.ask(json!({"op": "unsubscribe", "channel": channel})).await?;
-        let since = json!({"epoch": head["epoch"], "serial": serial});
+        self.unsubscribe(channel).await?;
+        text(&head["epoch"])
+    }
+
+    /// Follows a channel no longer.
+    pub async fn unsubscribe(&mut self, channel: &str) -> Result<(), Problem> {
+        self.ask(json!({"op": "unsubscribe", "channel": channel})).await.map(drop)
+    }
+
+    /// Follows a channel after a position.
+    pub async fn come_back(&mut self, channel: &str, epoch: &str, serial: u64) -> Result<(), Problem> {
+        let since = json!({"epoch": epoch, "serial": serial});
         let resumed = self.ask(json!({"op": "subscribe", "channel": channel, "since": since})).await?;
         if resumed["resumed"] == true { Ok(()) } else { Err(format!("the server answered {resumed}")) }
     }
@@ -179,6 +203,20 @@ impl Follower {
         }
     }
 
+    /// The serial of the next message, of which nothing else is looked at.
+    pub async fn next_serial(&mut self) -> Result<u64, Problem> {
+        loop {
+            let text = next_text(&mut self.socket).await?;
+            if let Some((_, rest)) = text.split_once("\"serial\":") {
+                let digits = rest.find(|c: char| !c.is_ascii_digit()).map_or(rest, |end| &rest[..end]);
+                return digits.parse().map_err(said);
+            }
+            if text.contains("\"op\":\"ping\"") {
+                self.pong().await?;
+            }
+        }
+    }
+
     async fn pong(&mut self) -> Result<(), Problem> {
         let pong = json!({"op": "pong"}).to_string();
         self.socket.send(Message::text(pong)).await.map_err(said)
@@ -190,9 +228,13 @@ fn taken(status: StatusCode) -> Result<(), Problem> {
 }
 
 async fn next_json(socket: &mut WebSocketStream<TcpStream>) -> Result<Value, Problem> {
+    serde_json::from_str(&next_text(socket).await?).map_err(said)
+}
+
+async fn next_text(socket: &mut WebSocketStream<TcpStream>) -> Result<Utf8Bytes, Problem> {
     loop {
         match socket.next().await {
-            Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).map_err(said),
+            Some(Ok(Message::Text(text))) => return Ok(text),
             Some(Ok(Message::Close(frame))) => return Err(format!("the server closed: {frame:?}")),
             Some(Ok(_)) => {}
             Some(Err(error)) => return Err(error.to_string()),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod clients;
+mod comeback;
 mod fairness;
 mod flood;
 mod quantiles;
@@ -25,6 +26,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Scenario {
+    /// How often the log is read for many clients that come back at once to the same position
+    Comeback(comeback::ComebackArgs),
     /// How much a tenant that offers many times its rate delays another tenant's messages
     Flood(flood::FloodArgs),
     /// How much a channel with many subscribers delays a small channel's messages
@@ -39,6 +42,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // Fails only where a provider is there already.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        eprintln!("fanfare-bench: the limit of open files stays as it is: {error}");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -48,6 +54,7 @@ fn main() -> ExitCode {
     };
     let done = runtime.block_on(async {
         match &cli.scenario {
+            Scenario::Comeback(args) => comeback::run(&cli.url, args).await,
             Scenario::Flood(args) => flood::run(&cli.url, args).await,
             Scenario::Fairness(args) => fairness::run(&cli.url, args).await,
             Scenario::Resume(args) => resume::run(&cli.url, args).await,
