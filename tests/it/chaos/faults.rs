@@ -101,6 +101,15 @@ impl Fault {
     pub fn is_link(&self) -> bool {
         matches!(self.kind, Kind::Cut | Kind::Stall)
     }
+
+    /// The gateway that it is done to, or that it keeps from Redis. Links are counted over two API nodes, two gateways and two workers.
+    pub fn gateway(&self) -> Option<usize> {
+        match (self.is_link(), self.target, self.node) {
+            (false, Target::Gateway, node) => Some(node),
+            (true, Target::Redis, node @ (2 | 3)) => Some(node - 2),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Fault {

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use super::checker;
+use super::{
+    checker, presence,
+    subscribers::{Followed, Transport},
+};
 
 /// What was counted.
 #[derive(Debug, Default)]
@@ -23,13 +26,25 @@ impl Figures {
         self.faults
     }
 
-    /// The figures as a table.
-    pub fn table(&self, checked: &checker::Figures) -> String {
+    /// The figures as tables.
+    pub fn table(&self, checked: &checker::Figures, followed: &[Followed], presence: &presence::Figures) -> String {
         let mut table = format!(
-            "Accepted {}, of these lost 0, doubled 0, reordered 0; never answered, yet stored once: {}; deliveries {}; faults {}.\n\n{self}",
+            "Accepted {}, of these lost 0, doubled 0, reordered 0; never answered, yet stored once: {}; deliveries {}; faults {}.\n\n",
             checked.accepted, checked.unanswered, checked.delivered, self.faults
         );
-        table.push('\n');
+        table.push_str("| by | subscribers | deliveries | came back |\n|---|---:|---:|---:|\n");
+        for transport in [Transport::Socket, Transport::Sse, Transport::Poll] {
+            let those: Vec<_> = followed.iter().filter(|one| one.transport == transport).collect();
+            let got = those.iter().flat_map(|one| &one.subscriptions).map(|one| one.delivered.len()).sum::<usize>();
+            let returns = those.iter().map(|one| one.returns).sum::<usize>();
+            table.push_str(&format!("| {transport} | {} | {got} | {returns} |\n", those.len()));
+        }
+        let presence::Figures { told, changes, subscriptions, leaves, starved, settled } = presence;
+        table.push_str(&format!(
+            "\nPresence: {told} events judged, {changes} of them enters and leaves, over {subscriptions} subscriptions; members who want to stay \
+             were told to have left {leaves} times with their connection or gateway, {starved} times on a machine that stood still; all agreed \
+             {settled} times.\n\n{self}\n"
+        ));
         table
     }
 }

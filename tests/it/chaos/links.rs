@@ -10,7 +10,7 @@ use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 /// How often a gateway pings here.
 pub const PING: Duration = Duration::from_secs(2);
 /// A socket that is silent for longer is taken for dead: a gateway pings in less.
-const SILENCE: Duration = Duration::from_secs(6);
+pub const SILENCE: Duration = Duration::from_secs(6);
 
 /// Why there is no socket any more.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub enum Lost {
 
 /// A connected socket.
 pub struct Link {
+    /// What `connect` was answered.
+    pub connected: Value,
     stream: WebSocketStream<TcpStream>,
     unread: VecDeque<Value>,
     next_id: u32,
@@ -38,27 +40,33 @@ impl Link {
             handshake.map(|(stream, _)| stream).map_err(|_| Lost::Away)
         });
         let stream = opened.await.map_err(|_| Lost::Away)??;
-        let mut link = Self { stream, unread: VecDeque::new(), next_id: 1 };
-        link.ask(json!({"op": "connect", "token": token})).await.map(|_| link)
+        let mut link = Self { connected: Value::Null, stream, unread: VecDeque::new(), next_id: 1 };
+        link.connected = link.ask(json!({"op": "connect", "token": token})).await?;
+        Ok(link)
     }
 
-    /// Sends a request and gives its `ok`.
-    pub async fn ask(&mut self, mut request: Value) -> Result<Value, Lost> {
+    /// Sends a request and gives its `ok`. Where a part of the service is away, so is the link.
+    pub async fn ask(&mut self, request: Value) -> Result<Value, Lost> {
+        let answer = self.answer(request.clone()).await?;
+        match answer["error"]["code"].as_str() {
+            None => Ok(answer["ok"].clone()),
+            Some("unavailable" | "unconfirmed" | "backlog_full") => Err(Lost::Away),
+            Some(_) => Err(Lost::Refused(format!("{request} was answered {answer}"))),
+        }
+    }
+
+    /// Sends a request and gives its answer, whatever it is.
+    pub async fn answer(&mut self, mut request: Value) -> Result<Value, Lost> {
         let id = self.next_id;
         self.next_id += 1;
         request["id"] = json!(id);
         self.send(&request).await?;
         loop {
             let said = self.receive().await?;
-            if said["id"] != id {
-                self.unread.push_back(said);
-                continue;
+            if said["id"] == id {
+                return Ok(said);
             }
-            return match said["error"]["code"].as_str() {
-                None => Ok(said["ok"].clone()),
-                Some("unavailable" | "unconfirmed" | "backlog_full") => Err(Lost::Away),
-                Some(_) => Err(Lost::Refused(format!("{request} was answered {said}"))),
-            };
+            self.unread.push_back(said);
         }
     }
 

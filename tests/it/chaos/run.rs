@@ -13,31 +13,34 @@ use serde_json::{Value, json};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
-    time::{timeout, timeout_at},
+    time::{self, timeout, timeout_at},
 };
 
 use super::{
-    checker::{self, Caller, Delivered, Evidence, Subscription},
+    checker::{self, Caller, Delivered, Evidence},
     faults::Deck,
     figures::Figures,
     links::PING,
+    presence::{MEMBERS, Member, OBSERVERS, Observer, settle},
     publishers,
     stage::{Phase, Stage},
-    subscribers::Subscriber,
+    subscribers::{Followed, Subscriber},
     targets::Targets,
 };
 use crate::harness::{
-    nodes::{Fleet, Production},
+    nodes::{Fleet, Node, Production},
     tenants::Tenant,
-    tokens::{every_right, now_s},
 };
 
 const PARTITIONS: u16 = 8;
 const PUBLISHERS: usize = 6;
-const SUBSCRIBERS: usize = 6;
+/// Four by each transport.
+const SUBSCRIBERS: usize = 12;
 const CHANNELS: usize = 6;
 /// Everything must be delivered everywhere again this long after a fault is over.
 const RECOVERY: Duration = Duration::from_secs(60);
+/// Rounds of a long run after which everybody must agree on who is present; every run does so in the end.
+const SETTLING: usize = 12;
 /// Faults of a run that no length is given for: the whole deck.
 const FAULTS: usize = 24;
 /// The seed of a run that none is given for.
@@ -77,12 +80,15 @@ async fn whatever_ends_dies_stops_or_is_cut_everything_accepted_arrives_once_and
     .await;
     let stage = stage(&fleet).await;
     let targets = Targets::new(fleet, plan.away);
-    let subscribers = begin_subscribers(&stage).await;
+    let subscribers = begin(&stage, SUBSCRIBERS, |n, begun| Subscriber::new(Arc::clone(&stage), n).follow(begun)).await;
+    begin(&stage, MEMBERS, |n, begun| Member::new(Arc::clone(&stage), n, plan.seed).live(begun)).await;
+    begin(&stage, OBSERVERS, |n, begun| Observer::new(Arc::clone(&stage), n, plan.seed).observe(begun)).await;
     let publishers: Vec<_> =
         (0..PUBLISHERS).map(|n| tokio::spawn(publishers::publish(Arc::clone(&stage), n))).collect();
     let outcome = tokio::select! {
         outcome = go(&plan, &stage, &targets, publishers, subscribers) => outcome,
         complaint = stage.complained() => Err(complaint),
+        () = stage.presence.watch_the_clock() => Err("the clock ended".to_owned()),
     };
     match outcome {
         Ok(table) => println!("{table}"),
@@ -98,23 +104,22 @@ async fn stage(fleet: &Fleet) -> Arc<Stage> {
     let tenant = Tenant::sign_up(&fleet.apis[0]).await;
     let year = json!({"history": {"retention_s": 31_536_000}});
     tenant.rule("chaos", year).await;
-    let now = now_s();
-    let claims = json!({"sub": "chaos", "cap": every_right(), "iat": now, "exp": now + 86_000.0});
-    let token = tenant.sign(&claims);
-    let urls = |nodes: &[crate::harness::nodes::Node]| nodes.iter().map(|node| node.url().to_owned()).collect();
+    let urls = |nodes: &[Node]| nodes.iter().map(|node| node.url().to_owned()).collect();
     let channels = (0..CHANNELS).map(|n| format!("chaos:{n}")).collect();
-    Arc::new(Stage::new(tenant, token, [urls(&fleet.apis), urls(&fleet.gateways)], channels, SUBSCRIBERS))
+    Arc::new(Stage::new(tenant, [urls(&fleet.apis), urls(&fleet.gateways)], channels, SUBSCRIBERS))
 }
 
-/// Starts them, and waits until each is subscribed to everything.
-async fn begin_subscribers(stage: &Arc<Stage>) -> Vec<JoinHandle<Vec<Subscription>>> {
+/// Starts so many of a kind, and waits until each has begun: it lets go of what it was given then.
+async fn begin<T, F>(stage: &Stage, count: usize, one: impl Fn(usize, mpsc::Sender<()>) -> F) -> Vec<JoinHandle<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
     let (begun, mut all) = mpsc::channel(1);
-    let follow = |n| tokio::spawn(Subscriber::new(Arc::clone(stage), n).follow(begun.clone()));
-    let subscribers = (0..SUBSCRIBERS).map(follow).collect();
+    let tasks = (0..count).map(|n| tokio::spawn(one(n, begun.clone()))).collect();
     drop(begun);
-    // Each lets go of its end once it is subscribed.
-    assert_eq!(timeout(RECOVERY, all.recv()).await, Ok(None), "subscribers subscribe: {:?}", stage.complaint());
-    subscribers
+    assert_eq!(timeout(RECOVERY, all.recv()).await, Ok(None), "all begin: {:?}", stage.complaint());
+    tasks
 }
 
 /// From the first publish to the proof; gives the figures or the first violation.
@@ -123,45 +128,60 @@ async fn go(
     stage: &Stage,
     targets: &Targets,
     publishers: Vec<JoinHandle<Caller>>,
-    subscribers: Vec<JoinHandle<Vec<Subscription>>>,
+    subscribers: Vec<JoinHandle<Followed>>,
 ) -> Result<String, String> {
     stage.phase.send_replace(Phase::During);
     timeout(RECOVERY, stage.delivers()).await.map_err(|_| "nothing is delivered before the first fault")?;
-    let figures = strike(plan, stage, targets).await?;
+    let (figures, healed) = strike(plan, stage, targets).await?;
     stage.phase.send_replace(Phase::Ending);
     let callers = all(publishers, "a publisher").await?;
+    settle(stage, healed).await?;
     let histories = histories(stage).await;
     let heads: HashMap<_, _> = histories.iter().map(|(name, items)| (name.clone(), items.len() as u64)).collect();
     stage.phase.send_replace(Phase::Over(heads));
-    let subscriptions = all(subscribers, "a subscriber").await?.into_iter().flatten().collect();
+    let followed = all(subscribers, "a subscriber").await?;
+    let subscriptions = followed.iter().flat_map(|one| one.subscriptions.iter().cloned()).collect();
     let evidence = Evidence { callers, subscriptions, histories };
     let checked = checker::check(&evidence).map_err(|violation| violation.to_string())?;
-    Ok(figures.table(&checked))
+    Ok(figures.table(&checked, &followed, &stage.presence.figures()))
 }
 
-/// Round after round of faults, each begun when everything is delivered everywhere again.
-async fn strike(plan: &Plan, stage: &Stage, targets: &Targets) -> Result<Figures, String> {
+/// Round after round of faults, each begun when everything is delivered everywhere again. Gives also when the last one was over.
+async fn strike(plan: &Plan, stage: &Stage, targets: &Targets) -> Result<(Figures, time::Instant), String> {
     let begun = Instant::now();
     let (mut deck, mut figures) = (Deck::new(StdRng::seed_from_u64(plan.seed)), Figures::default());
-    while !plan.is_over(figures.faults()) {
+    let mut healed = time::Instant::now();
+    for round in 1.. {
         let faults = deck.deal();
         let names: Vec<_> = faults.iter().map(ToString::to_string).collect();
         let what = names.join(" and ");
         let at = begun.elapsed().as_secs();
+        faults.iter().for_each(|fault| stage.presence.struck(fault));
         targets.strike(&faults).await;
-        let struck = tokio::time::Instant::now();
+        let struck = time::Instant::now();
         let recovered = async {
             stage.delivers().await;
             struck.elapsed()
         };
-        let (recovery, ()) = tokio::join!(timeout_at(struck + RECOVERY, recovered), targets.heal(&faults));
+        let heal = async {
+            targets.heal(&faults).await;
+            faults.iter().for_each(|fault| stage.presence.healed(fault));
+            healed = time::Instant::now();
+        };
+        let (recovery, ()) = tokio::join!(timeout_at(struck + RECOVERY, recovered), heal);
         let recovery = recovery.map_err(|_| format!("not everything is delivered {RECOVERY:?} after: {what}"))?;
         let accepted = stage.accepted.load(Ordering::SeqCst);
         println!("{at:>5} s: {what}; recovered in {:.1} s; {accepted} accepted", recovery.as_secs_f64());
         let kind = if faults.len() == 1 { what } else { "two of these at once".to_owned() };
         figures.count(kind, faults.len(), recovery);
+        if plan.is_over(figures.faults()) {
+            break;
+        }
+        if plan.until.is_some() && round % SETTLING == 0 {
+            settle(stage, healed).await?;
+        }
     }
-    Ok(figures)
+    Ok((figures, healed))
 }
 
 /// Waits for tasks that have nothing left to wait for.

@@ -11,7 +11,13 @@ use std::{
 
 use tokio::{sync::Notify, sync::watch};
 
-use crate::harness::tenants::Tenant;
+use serde_json::json;
+
+use super::presence::Presence;
+use crate::harness::{
+    tenants::Tenant,
+    tokens::{every_right, now_s},
+};
 
 /// How far the run is.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +37,7 @@ pub enum Phase {
 pub struct Stage {
     /// Who publishes over REST.
     pub tenant: Tenant,
-    /// A token for the sockets.
+    /// A token for whoever is no member.
     pub token: String,
     /// Where the API nodes are.
     pub apis: Vec<String>,
@@ -41,6 +47,8 @@ pub struct Stage {
     pub channels: Vec<String>,
     /// How far the run is.
     pub phase: watch::Sender<Phase>,
+    /// Who is present.
+    pub presence: Presence,
     /// Publishes that were answered.
     pub accepted: AtomicUsize,
     /// Stands in every message that is begun from now on.
@@ -53,29 +61,39 @@ pub struct Stage {
 
 impl Stage {
     /// Before anything happens, with so many subscribers to come.
-    pub fn new(
-        tenant: Tenant,
-        token: String,
-        nodes: [Vec<String>; 2],
-        channels: Vec<String>,
-        subscribers: usize,
-    ) -> Self {
+    pub fn new(tenant: Tenant, nodes: [Vec<String>; 2], channels: Vec<String>, subscribers: usize) -> Self {
         let unseen = || channels.iter().map(|_| AtomicU64::new(0)).collect();
         let seen = (0..subscribers).map(|_| unseen()).collect();
         let [apis, gateways] = nodes;
         Self {
+            token: token_of(&tenant, "chaos"),
             tenant,
-            token,
             apis,
             gateways,
             channels,
             phase: watch::Sender::default(),
+            presence: Presence::new(),
             accepted: AtomicUsize::new(0),
             stamp: AtomicU64::new(1),
             seen,
             news: Notify::new(),
             complaint: Mutex::new(None),
         }
+    }
+
+    /// One of the gateways, counted around.
+    pub fn gateway(&self, number: usize) -> &str {
+        &self.gateways[number % self.gateways.len()]
+    }
+
+    /// One of the API nodes, counted around.
+    pub fn api(&self, number: usize) -> &str {
+        &self.apis[number % self.apis.len()]
+    }
+
+    /// A token of a client that is good for longer than any run.
+    pub fn token_of(&self, client: &str) -> String {
+        token_of(&self.tenant, client)
     }
 
     /// The stamp of a message that is begun now.
@@ -124,6 +142,11 @@ impl Stage {
             news.await;
         }
     }
+}
+
+fn token_of(tenant: &Tenant, client: &str) -> String {
+    let now = now_s();
+    tenant.sign(&json!({"sub": client, "cap": every_right(), "iat": now, "exp": now + 86_000.0}))
 }
 
 /// Lets time pass, which is what a fault is made of.

@@ -1,9 +1,10 @@
 //! Clients of the transports over HTTP: a reader of server-sent events, and one that polls.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
+use tokio::time::{error::Elapsed, timeout};
 
 use super::{
     server::Server,
@@ -28,7 +29,9 @@ pub struct EventStream {
     response: Response,
     text: Vec<u8>,
     lines: VecDeque<String>,
-    /// The id of the last event that had one: what a browser would send as `Last-Event-ID`.
+    /// What has come of an event that is not whole: its type, its id and its data.
+    begun: (String, Option<String>, String),
+    /// The id of the last event that had one and came whole: what a browser would send as `Last-Event-ID`.
     pub last_id: String,
     /// Every wait that was told, in milliseconds.
     pub retries: Vec<u64>,
@@ -67,8 +70,8 @@ impl Tenant {
 impl EventStream {
     /// A stream that was answered.
     pub fn new(response: Response) -> Self {
-        let (text, lines, last_id) = Default::default();
-        Self { response, text, lines, last_id, retries: Vec::new(), comments: 0 }
+        let (text, lines, begun, last_id) = Default::default();
+        Self { response, text, lines, begun, last_id, retries: Vec::new(), comments: 0 }
     }
 
     /// A header of the answer.
@@ -78,26 +81,30 @@ impl EventStream {
 
     /// The next event; `None` at the end of the stream.
     pub async fn next(&mut self) -> Option<StreamEvent> {
-        let (mut event, mut id, mut data) = (String::new(), None, String::new());
-        loop {
-            let line = self.line().await?;
+        self.next_within(PATIENCE).await.unwrap_or_else(|_| panic!("nothing came for {PATIENCE:?}"))
+    }
+
+    /// The same, unless nothing at all comes for so long. Whoever gives up waiting loses nothing.
+    pub async fn next_within(&mut self, silence: Duration) -> Result<Option<StreamEvent>, Elapsed> {
+        while let Some(line) = self.line(silence).await? {
+            let (event, id, data) = &mut self.begun;
             match line.split_once(": ").unwrap_or((&line, "")) {
                 ("", "") if event.is_empty() => {}
                 ("", "") => {
+                    let (event, id, data) = std::mem::take(&mut self.begun);
                     let data = serde_json::from_str(&data).unwrap_or_else(|_| panic!("no JSON on one line: {data}"));
-                    return Some(StreamEvent { event, id, data });
+                    id.iter().for_each(|id| id.clone_into(&mut self.last_id));
+                    return Ok(Some(StreamEvent { event, id, data }));
                 }
                 (":", "") => self.comments += 1,
-                ("event", text) => text.clone_into(&mut event),
-                ("id", text) => {
-                    text.clone_into(&mut self.last_id);
-                    id = Some(text.to_owned());
-                }
+                ("event", text) => text.clone_into(event),
+                ("id", text) => *id = Some(text.to_owned()),
                 ("data", text) => data.push_str(text),
                 ("retry", text) => self.retries.push(text.parse().expect("a wait is a number")),
                 other => panic!("no line of server-sent events: {other:?}"),
             }
         }
+        Ok(None)
     }
 
     /// The next event, which must be of that type.
@@ -112,7 +119,8 @@ impl EventStream {
     pub async fn until_comment(&mut self) {
         let before = self.comments;
         while self.comments == before {
-            match self.line().await.expect("the stream goes on").as_str() {
+            let line = self.line(PATIENCE).await.expect("a comment comes");
+            match line.expect("the stream goes on").as_str() {
                 ":" => self.comments += 1,
                 "" => {}
                 other => panic!("no comment: {other}"),
@@ -136,18 +144,17 @@ impl EventStream {
         events
     }
 
-    async fn line(&mut self) -> Option<String> {
+    async fn line(&mut self, silence: Duration) -> Result<Option<String>, Elapsed> {
         while self.lines.is_empty() {
-            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await;
             // A stream that is cut off ends like one that is over.
-            let chunk = chunk.unwrap_or_else(|_| panic!("nothing came for {PATIENCE:?}")).ok().flatten()?;
+            let Ok(Some(chunk)) = timeout(silence, self.response.chunk()).await? else { return Ok(None) };
             self.text.extend_from_slice(&chunk);
             while let Some(end) = self.text.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.text.drain(..=end).collect();
                 self.lines.push_back(String::from_utf8(line).expect("events are text").trim_end().to_owned());
             }
         }
-        self.lines.pop_front()
+        Ok(self.lines.pop_front())
     }
 }
 
