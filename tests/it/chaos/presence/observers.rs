@@ -54,7 +54,7 @@ impl Observer {
 
     async fn once(&mut self, begun: &mut Option<mpsc::Sender<()>>) -> Result<(), Lost> {
         let gateway = self.stage.gateway(self.number).to_owned();
-        if self.number / 2 % 2 == 0 {
+        if (self.number / 2).is_multiple_of(2) {
             self.by_socket(&gateway, begun).await
         } else {
             self.by_stream(&gateway, begun).await
