@@ -24,8 +24,8 @@ use views::View;
 pub const MEMBERS: usize = 10;
 /// Observers: by socket and by server-sent events, two of each at either gateway.
 pub const OBSERVERS: usize = 8;
-/// Observers that stay as long as they can; others would come and go.
-const STAYING: usize = OBSERVERS;
+/// Observers that stay as long as they can; the others come and go.
+const STAYING: usize = 4;
 /// The channels that members enter.
 const ROOMS: [&str; 2] = ["chaos:room-0", "chaos:room-1"];
 /// Members that enter once and stay; the others also change, leave and drop their connections.
