@@ -1,7 +1,7 @@
 //! Reads of the past that the whole process shares: clients that come back to the same position, at once or one after the other, on whatever
 //! thread, cost one read a page.
 //!
-//! Messages never change and none is put between them, so the messages of a page are as good for whoever comes later, and are kept for a moment.
+//! Messages never change and none is put between them, so the messages of a page are as good for whoever comes later, and are kept while some come.
 //! What a page from before cannot tell is that there are no more. Nobody asks that of it: a subscription looks for the head after it listened to its
 //! channel, hears of every later message, and reads on until it has all of these. A page without messages serves only those who asked before its
 //! read began.
@@ -28,8 +28,10 @@ use super::ChannelKey;
 
 /// Bytes of pages that are kept.
 const KEPT_BYTES: usize = 8 * 1024 * 1024;
-/// How long a page is kept.
+/// How long a page is kept after it was last asked for, more or less.
 const KEPT: Duration = Duration::from_secs(5);
+/// How often it is kept on at most, since retention may move past it.
+const KEPT_ON: u32 = 12;
 
 /// A page of a channel's past, encoded.
 pub(super) struct FramePage {
@@ -79,6 +81,9 @@ struct Entry {
     reading: Reading,
     /// Of a page that is kept.
     bytes: usize,
+    /// Whether it was asked for since it was looked at last, and how often it has been.
+    is_wanted: bool,
+    looks: u32,
 }
 
 impl Reads {
@@ -102,6 +107,13 @@ impl Reads {
             self.forget(&oldest, begun);
         }
         true
+    }
+
+    /// Whether a page has had its time: nobody has asked for it since the last look, or there were looks enough.
+    fn is_over(&mut self, asked: &Asked, begun: Turn) -> bool {
+        let Some(entry) = self.entries.get_mut(asked).filter(|entry| entry.begun == begun) else { return true };
+        entry.looks += 1;
+        !std::mem::take(&mut entry.is_wanted) || entry.looks > KEPT_ON
     }
 
     fn forget(&mut self, asked: &Asked, begun: Turn) {
@@ -145,8 +157,10 @@ impl Pages {
 
     /// A page with messages that was read a moment ago.
     pub(super) fn kept(&self, asked: &Asked) -> Option<Arc<FramePage>> {
-        let reads = self.lock();
-        let page = reads.entries.get(asked)?.reading.peek()?.as_ref().ok()?;
+        let mut reads = self.lock();
+        let entry = reads.entries.get_mut(asked)?;
+        entry.is_wanted = true;
+        let page = entry.reading.peek()?.as_ref().ok()?;
         (!page.frames.is_empty()).then(|| Arc::clone(page))
     }
 
@@ -166,12 +180,15 @@ impl Pages {
         R: Future<Output = Outcome> + Send + 'static,
     {
         let mut reads = self.lock();
-        if let Some(entry) = reads.entries.get(asked) {
+        if let Some(entry) = reads.entries.get_mut(asked) {
+            entry.is_wanted = true;
             return (entry.begun, entry.reading.clone());
         }
         let begun = reads.next_turn();
         let reading = read().boxed().shared();
-        reads.entries.insert(asked.clone(), Entry { begun, reading: reading.clone(), bytes: 0 });
+        reads
+            .entries
+            .insert(asked.clone(), Entry { begun, reading: reading.clone(), bytes: 0, is_wanted: false, looks: 0 });
         drop(reads);
         // Driven to its end whoever goes on waiting for it.
         actix_rt::spawn(Arc::clone(self).settle(asked.clone(), begun, reading.clone()));
@@ -183,7 +200,12 @@ impl Pages {
         let outcome = reading.await;
         let bytes = outcome.map_or(0, |page| page.bytes());
         if bytes > 0 && self.lock().keep(&asked, begun, bytes) {
-            tokio::time::sleep(KEPT).await;
+            loop {
+                tokio::time::sleep(KEPT).await;
+                if self.lock().is_over(&asked, begun) {
+                    break;
+                }
+            }
         }
         self.lock().forget(&asked, begun);
     }
@@ -258,6 +280,23 @@ mod tests {
         assert!(pages.kept(&asked).is_none());
         pages.get(&asked, &read, |_| true).await.unwrap();
         assert_eq!(reads.load(Ordering::SeqCst), 3);
+    }
+
+    #[actix_rt::test]
+    async fn a_page_is_kept_for_as_long_as_it_is_asked_for_but_not_for_ever() {
+        let (pages, reads) = (Arc::<Pages>::default(), Arc::<AtomicUsize>::default());
+        let read = slow(&reads, || page(0, 100, 1));
+        let asked = asked(0);
+        pages.get(&asked, &read, |_| true).await.unwrap();
+        let begun = pages.lock().entries[&asked].begun;
+        let is_over = || pages.lock().is_over(&asked, begun);
+        pages.get(&asked, &read, |_| true).await.unwrap();
+        assert!(!is_over());
+        pages.kept(&asked).unwrap();
+        assert!(!is_over());
+        assert!(is_over(), "nobody has asked since");
+        let wanted = (0..20).take_while(|_| pages.kept(&asked).is_some() && !is_over()).count();
+        assert_eq!(wanted, KEPT_ON as usize - 3);
     }
 
     #[actix_rt::test]

@@ -28,6 +28,8 @@ struct Stage {
     tenant: Tenant,
     /// Clients whose subscription has begun.
     begun: AtomicUsize,
+    /// Those who are subscribed now.
+    subscribed: AtomicUsize,
     /// When clients of each gateway were to leave by its word, since it began to drain, and when they saw their close.
     plans: [Mutex<Vec<Duration>>; 2],
     closes: [Mutex<Vec<Instant>>; 2],
@@ -66,7 +68,9 @@ impl Client {
     async fn once(&mut self, gateway: usize) -> Lost {
         let stage = Arc::clone(&self.stage);
         let mut told = None;
-        let lost = self.connected(&stage.gateways[gateway], &mut told).await;
+        let mut counted = false;
+        let lost = self.connected(&stage.gateways[gateway], &mut told, &mut counted).await;
+        stage.subscribed.fetch_sub(counted.into(), Ordering::SeqCst);
         if let Some(after) = told {
             stage.plans[gateway].lock().expect("nobody panics").push(after);
             stage.closes[gateway].lock().expect("nobody panics").push(Instant::now());
@@ -76,7 +80,12 @@ impl Client {
     }
 
     /// One connection's life, which is over when it is closed; `told` is when it was to leave, by the first word.
-    async fn connected(&mut self, url: &str, told: &mut Option<Duration>) -> Result<std::convert::Infallible, Lost> {
+    async fn connected(
+        &mut self,
+        url: &str,
+        told: &mut Option<Duration>,
+        counted: &mut bool,
+    ) -> Result<std::convert::Infallible, Lost> {
         let token = self.stage.tenant.short_token(&format!("client-{}", self.number), every_right(), 600.0);
         let mut link = Link::connect(url, &token).await?;
         let channel = self.number % CHANNELS;
@@ -86,6 +95,8 @@ impl Client {
         }
         let answer = link.ask(subscribe).await?;
         assert_ne!(answer["resumed"], false, "{answer}");
+        *counted = true;
+        self.stage.subscribed.fetch_add(1, Ordering::SeqCst);
         if self.epoch.is_null() {
             self.epoch = answer["epoch"].clone();
             self.stage.begun.fetch_add(1, Ordering::SeqCst);
@@ -146,6 +157,7 @@ async fn two_thousand_clients_outlive_a_rolling_restart_and_come_back_evenly() {
         gateways: urls(&fleet.gateways),
         tenant: tenant.clone(),
         begun: AtomicUsize::new(0),
+        subscribed: AtomicUsize::new(0),
         plans: Default::default(),
         closes: Default::default(),
         last: [const { AtomicU64::new(u64::MAX) }; CHANNELS],
@@ -163,6 +175,9 @@ async fn two_thousand_clients_outlive_a_rolling_restart_and_come_back_evenly() {
     let (apis, over) = (urls(&fleet.apis), Notify::new());
     let restarting = async {
         for gateway in &mut fleet.gateways {
+            // Whoever is still connecting is told to leave at once.
+            let all = async || (stage.subscribed.load(Ordering::SeqCst) == CLIENTS).then_some(());
+            within(SETTLES, "all are subscribed", all).await;
             let status = gateway.terminate().await;
             assert!(status.success(), "{status}\n{}", gateway.stderr());
             gateway.restart().await;
