@@ -21,13 +21,14 @@ pub struct Recorder {
     ledger: Arc<Ledger>,
     trace: Arc<dyn DeliveryTrace>,
     clock: Arc<dyn Clock>,
-    telling: Arc<Mutex<()>>,
+    /// One tells at a time; whether the node has ended, and tells no more.
+    has_ended: Arc<Mutex<bool>>,
 }
 
 impl Recorder {
     /// A recorder that tells a trace.
     pub fn new(trace: Arc<dyn DeliveryTrace>, clock: Arc<dyn Clock>) -> Self {
-        Self { ledger: Arc::default(), trace, clock, telling: Arc::default() }
+        Self { ledger: Arc::default(), trace, clock, has_ended: Arc::default() }
     }
 
     /// Begins the course of a subscription, if the app keeps a trace and the client has a name.
@@ -77,8 +78,12 @@ impl Recorder {
 
     /// Tells the trace everything that there is to be told, and that this node is alive.
     pub async fn tell(&self) -> Result<(), Untraceable> {
-        let _turn = self.telling.lock().await;
-        if self.ledger.is_empty() && !self.ledger.has_begun() {
+        let has_ended = self.has_ended.lock().await;
+        self.tell_now(*has_ended).await
+    }
+
+    async fn tell_now(&self, has_ended: bool) -> Result<(), Untraceable> {
+        if has_ended || (self.ledger.is_empty() && !self.ledger.has_begun()) {
             return Ok(());
         }
         for _ in 0..URGENT_LOTS {
@@ -115,9 +120,11 @@ impl Recorder {
         }
     }
 
-    /// Tells everything, and that the node ends: nothing that it knew is missing.
+    /// Tells everything, and that the node ends: nothing that it knew is missing. Nothing is told after that.
     pub async fn retire(&self) -> Result<(), Untraceable> {
-        self.tell().await?;
+        let mut has_ended = self.has_ended.lock().await;
+        self.tell_now(*has_ended).await?;
+        *has_ended = true;
         self.trace.retire().await
     }
 }
