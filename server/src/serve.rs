@@ -252,9 +252,8 @@ async fn shut_down(running: Running) {
         }
         // A Redis that does not answer must not keep the queue from being handed over.
         let trace = async {
-            match &running.recorder {
-                Some(recorder) => drop(recorder.retire().await),
-                None => {}
+            if let Some(recorder) = &running.recorder {
+                drop(recorder.retire().await);
             }
         };
         let _ = timeout(LAST_WORDS, async { tokio::join!(gateway.retire(), gateway.withdraw(), trace) }).await;
