@@ -191,6 +191,16 @@ impl Follower {
         if resumed["resumed"] == true { Ok(()) } else { Err(format!("the server answered {resumed}")) }
     }
 
+    /// Takes whatever comes next and does not look at it; pings are answered.
+    pub async fn skip(&mut self) -> Result<(), Problem> {
+        match self.socket.next().await {
+            Some(Ok(Message::Text(text))) if text.contains("\"op\":\"ping\"") => self.pong().await,
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err("the connection ended".to_owned()),
+        }
+    }
+
     /// The data of the next message.
     pub async fn next(&mut self) -> Result<Value, Problem> {
         loop {
