@@ -8,7 +8,6 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use fanfare_domain::{
     Refusal,
     capabilities::Right,
-    directory::AppProfile,
     grants::Grant,
     history::Head,
     occupancy::{Counts, Place, Wanted},
@@ -20,7 +19,7 @@ use utoipa::ToSchema;
 use crate::{
     answers::Answer,
     extract::{Caller, OnChannel, Query, Then},
-    limits::Standing,
+    limits::take_read,
     lists::{List, wanted},
     openapi::refusals::{ANY, DATA, refusals},
     problems::ApiError,
@@ -54,13 +53,6 @@ impl Channel {
         let Counts { subscribers, members } = counts;
         Self { channel, subscribers, members, epoch: head.epoch, serial: head.serial }
     }
-}
-
-/// Takes a read from the app's rate, which reads of history share, and has the answer tell what is left of it.
-fn take_read(request: &HttpRequest, services: &Services, profile: &AppProfile) -> Result<(), Refusal> {
-    let taken = services.ports.limits.history(&profile.app.id, &profile.limits);
-    Standing::of_history(&profile.limits, taken.ok()).note(request);
-    taken.map(drop).map_err(|exceeded| exceeded.refusal("reads of history and channels"))
 }
 
 /// What a channel's name begins with.
@@ -112,7 +104,7 @@ pub(crate) async fn list_channels(
         return Err(ApiError::new(ErrorCode::Forbidden, "the key has the right `admin` on no channel"));
     }
     let profile = &caller.grant.profile;
-    take_read(&request, &services, profile)?;
+    take_read(&request, &services, profile, "reads of history and channels")?;
 
     let app = &profile.app.id;
     let asked = Wanted { prefix, after: page.after, limit: page.limit as usize - 1 };
@@ -155,7 +147,7 @@ pub(crate) async fn show_channel(
         caller.grant.require(Right::Subscribe, &channel)?;
     }
     let profile = &caller.grant.profile;
-    take_read(&request, &services, profile)?;
+    take_read(&request, &services, profile, "reads of history and channels")?;
 
     let place = (profile.app.id.clone(), channel);
     let counts = services.ports.census.counts(std::slice::from_ref(&place)).await.map_err(Refusal::from)?;

@@ -8,7 +8,6 @@ use fanfare_domain::{
     Refusal, Timestamp,
     capabilities::Right,
     deliveries::{Asked, Judged, Kept, Place, Verdict, judge},
-    directory::AppProfile,
     history::{Found, Visible},
     ids::MessageId,
     rules::Retention,
@@ -22,7 +21,7 @@ mod words;
 use crate::{
     answers::Answer,
     extract::{Caller, Query, Then},
-    limits::Standing,
+    limits::take_read,
     openapi::refusals::{ANY, DATA, refusals},
     problems::ApiError,
     services::Services,
@@ -170,13 +169,6 @@ impl Delivery {
     }
 }
 
-/// Takes a read from the app's rate, which reads of history share, and has the answer tell what is left of it.
-fn take_read(request: &HttpRequest, services: &Services, profile: &AppProfile) -> Result<(), Refusal> {
-    let taken = services.ports.limits.history(&profile.app.id, &profile.limits);
-    Standing::of_history(&profile.limits, taken.ok()).note(request);
-    taken.map(drop).map_err(|exceeded| exceeded.refusal("reads of history and explanations"))
-}
-
 /// The channel and the message of the path.
 async fn subject(request: &HttpRequest) -> Result<(ChannelName, Result<MessageId, ApiError>), ApiError> {
     let path = Path::<(String, String)>::extract(request).await;
@@ -257,7 +249,7 @@ pub(crate) async fn explain_delivery(
     let client = client(&query)?;
     let profile = &caller.grant.profile;
     let traced_since = profile.app.traced_since.ok_or_else(|| ApiError::plain(ErrorCode::TraceOff))?;
-    take_read(&request, &services, profile)?;
+    take_read(&request, &services, profile, "reads of history and explanations")?;
 
     let (message, now) = (message?, services.now());
     // Without history nothing is stored, and nothing visible.

@@ -7,7 +7,6 @@ use actix_web::{
 use fanfare_domain::{
     Refusal,
     capabilities::Right,
-    directory::AppProfile,
     history::{PAGE_ITEMS, Visible},
     ids::MessageId,
     messages::Message,
@@ -24,7 +23,7 @@ use utoipa::ToSchema;
 use crate::{
     answers::Answer,
     extract::{OnChannel, Query, Then},
-    limits::Standing,
+    limits::take_read,
     openapi::refusals::{ANY, DATA, refusals},
     problems::ApiError,
     services::Services,
@@ -98,13 +97,6 @@ fn serial_of(pointer: &str, number: u64) -> Result<Serial, ApiError> {
     if serial <= Serial::MAX { Ok(serial) } else { Err(ApiError::field(pointer, "is larger than any serial")) }
 }
 
-/// Takes a page from the app's rate, and has the answer tell what is left of it.
-fn take_read(request: &HttpRequest, services: &Services, profile: &AppProfile) -> Result<(), Refusal> {
-    let taken = services.ports.limits.history(&profile.app.id, &profile.limits);
-    Standing::of_history(&profile.limits, taken.ok()).note(request);
-    taken.map(drop).map_err(|exceeded| exceeded.refusal("pages of history"))
-}
-
 refusals!(HistoryRefusals: DATA, &[ErrorCode::NotFound, ErrorCode::HistoryOff, ErrorCode::BadChannel, ErrorCode::InvalidBody], ANY);
 
 /// Read a channel's history
@@ -141,7 +133,7 @@ pub(crate) async fn read_history(
     let profile = &caller.grant.profile;
     let kept = profile.rule(&channel).history;
     let retention = kept.ok_or_else(|| Refusal::new(ErrorCode::HistoryOff, format!("`{channel}` keeps no history")))?;
-    take_read(&request, &services, profile)?;
+    take_read(&request, &services, profile, "pages of history")?;
 
     let visible = Visible { retention, now: services.now() };
     let page = services.ports.log.read(&profile.app.id, &channel, range, limit, visible).await?;

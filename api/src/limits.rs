@@ -6,7 +6,9 @@ use actix_web::{
     HttpMessage, HttpRequest,
     http::header::{HeaderMap, HeaderName, HeaderValue},
 };
-use fanfare_domain::{limits::Quota, plans};
+use fanfare_domain::{Refusal, directory::AppProfile, limits::Quota, plans};
+
+use crate::services::Services;
 
 mod gates;
 
@@ -57,6 +59,18 @@ impl Standing {
         let used = self.window.mul_f64(f64::from(self.limit - self.remaining.min(self.limit)) / f64::from(self.limit));
         format!("\"{}\";r={};t={}", self.name, self.remaining, whole_seconds(used))
     }
+}
+
+/// Takes a read from the app's rate of reads, which all that is read of its channels shares, and has the answer tell what is left of it.
+pub(crate) fn take_read(
+    request: &HttpRequest,
+    services: &Services,
+    profile: &AppProfile,
+    what: &str,
+) -> Result<(), Refusal> {
+    let taken = services.ports.limits.history(&profile.app.id, &profile.limits);
+    Standing::of_history(&profile.limits, taken.ok()).note(request);
+    taken.map(drop).map_err(|exceeded| exceeded.refusal(what))
 }
 
 /// Every limit that a request was counted under.

@@ -6,7 +6,7 @@ use fanfare_protocol::{ChannelName, Epoch, ErrorCode, Serial};
 use tokio::sync::Mutex;
 
 use super::{Beginning, DeliveryTrace, Ledger, Lot, Memory, Place, Publish, Receipts, Untraceable};
-use crate::{Clock, Timestamp, grants::Grant, ids::ConnectionId, ids::MessageId};
+use crate::{Clock, grants::Grant, ids::ConnectionId, ids::MessageId};
 
 /// Courses and publishes that are told in one go.
 const AT_ONCE: usize = 500;
@@ -69,11 +69,6 @@ impl Recorder {
                 |(channel, message, is_ephemeral)| Publish { app: app.clone(), channel, message, is_ephemeral };
             self.ledger.publish(accepted.into_iter().map(publish));
         }
-    }
-
-    /// The time now.
-    pub fn now(&self) -> Timestamp {
-        self.clock.now()
     }
 
     /// Tells the trace everything that there is to be told, and that this node is alive.

@@ -182,7 +182,7 @@ impl Hub {
     async fn take(&self, broadcast: Broadcast) {
         match broadcast {
             Broadcast::Message(envelope) => self.fan_out(envelope).await,
-            Broadcast::Presence(event) => self.take_presence(&event),
+            Broadcast::Presence(event) => self.take_presence(&event).await,
             Broadcast::AppChanged(app) => {
                 self.gateway.shared.pages.forget_app(&app);
                 let addresses = self.addresses(|standing| standing.app == app);

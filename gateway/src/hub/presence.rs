@@ -19,6 +19,7 @@ use fanfare_domain::{
 };
 use fanfare_protocol::{ClientName, presence::PresenceAction, websocket::text_frame};
 use futures::{FutureExt, future::Shared};
+use tokio::sync::Notify;
 
 use super::{
     Hub,
@@ -29,6 +30,8 @@ use super::{
 
 /// Events that wait while a channel is read; past that it is read again.
 const HELD_EVENTS: usize = 1_000;
+/// Events that wait until those before them are told; past that, nothing more is taken from the bus until they are fewer.
+const UNTOLD_EVENTS: usize = 1_000;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -46,6 +49,7 @@ pub(super) struct Watch {
     /// Events that wait until those before them are told to everyone.
     untold: RefCell<VecDeque<PresenceEvent>>,
     is_telling: Cell<bool>,
+    room: Notify,
     /// How many events there were to tell so far, and how many of them were told.
     events: Cell<u64>,
     told: Cell<u64>,
@@ -76,6 +80,13 @@ impl Watch {
     pub(super) fn events(&self) -> u64 {
         self.events.get()
     }
+
+    /// Returns when not too many events wait to be told.
+    async fn room(&self) {
+        while self.untold.borrow().len() > UNTOLD_EVENTS {
+            self.room.notified().await;
+        }
+    }
 }
 
 /// Of whom nothing was told while a subscription was held, whether they were members before, and by which connection last.
@@ -101,8 +112,8 @@ impl Hub {
         self.read_members(channel).await
     }
 
-    /// Takes an event from the bus.
-    pub(super) fn take_presence(&self, event: &PresenceEvent) {
+    /// Takes an event from the bus. Returns when more can be taken, which may be before everyone was told.
+    pub(super) async fn take_presence(&self, event: &PresenceEvent) {
         let key = (event.place.app.clone(), event.place.channel.clone());
         let channel = self.channels.borrow().get(&key).cloned();
         let Some(channel) = channel.filter(|channel| channel.watch.watchers.get() > 0) else { return };
@@ -118,6 +129,7 @@ impl Hub {
             }
         } else if watch.view.borrow().is_read() && !watch.is_doubtful.get() {
             self.show(&channel, event.clone());
+            channel.watch.room().await;
         }
     }
 
@@ -280,6 +292,7 @@ impl Channel {
     async fn tell_in_parts(self: Rc<Self>) {
         loop {
             let Some(event) = self.watch.untold.borrow_mut().pop_front() else { break };
+            self.watch.room.notify_waiters();
             let number = self.watch.told.get() + 1;
             self.watch.told.set(number);
             let frame = frame(&event);

@@ -170,27 +170,8 @@ async fn what_a_node_has_not_told_yet_is_a_gap(trace: &dyn DeliveryTrace) {
     assert_eq!(gap().await, later(6));
 }
 
-/// Makes one test of each fact for each engine.
-macro_rules! hold_traces_to {
-    ($($fact:ident)+) => {
-        mod on_one_node {
-            $(#[tokio::test]
-            async fn $fact() {
-                super::$fact(&fanfare_infra::memory::MemoryTrace::new(super::NOW)).await;
-            })+
-        }
-
-        mod on_redis {
-            $(#[tokio::test]
-            async fn $fact() {
-                let server = crate::harness::redis::server().await;
-                super::$fact(&*super::shared::node(&server.url(), "a")).await;
-            })+
-        }
-    };
-}
-
-hold_traces_to! {
+hold_a_node_to! {
+    fanfare_infra::memory::MemoryTrace::new(super::NOW);
     what_is_told_is_read_back_and_replaced_by_what_is_told_later
     of_one_client_the_oldest_courses_go_first_and_that_is_noted_for_it_alone
     of_an_app_the_oldest_courses_go_first

@@ -70,27 +70,8 @@ async fn a_closed_connection_gives_its_place_back(limits: &dyn AppLimits) {
     assert!(limits.connect(&app, &plan).await.is_ok());
 }
 
-/// Makes one test of each fact for each engine.
-macro_rules! hold_limits_to {
-    ($($fact:ident)+) => {
-        mod on_one_node {
-            $(#[tokio::test]
-            async fn $fact() {
-                super::$fact(&fanfare_infra::memory::GovernorLimits::default()).await;
-            })+
-        }
-
-        mod on_redis {
-            $(#[tokio::test]
-            async fn $fact() {
-                let server = crate::harness::redis::server().await;
-                super::$fact(&*super::shared::node(&server.url(), "a")).await;
-            })+
-        }
-    };
-}
-
-hold_limits_to! {
+hold_a_node_to! {
+    fanfare_infra::memory::GovernorLimits::default();
     a_second_of_publishes_may_come_at_once_and_no_more
     the_largest_batch_passes_under_any_plan
     a_changed_plan_takes_effect

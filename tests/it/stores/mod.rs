@@ -2,6 +2,26 @@
 
 #![expect(clippy::unwrap_used, reason = "contracts are test code, though no test attribute stands on them")]
 
+/// Makes one test of each fact for the engine inside a process, and one for Redis.
+macro_rules! hold_a_node_to {
+    ($one_node:expr; $($fact:ident)+) => {
+        mod on_one_node {
+            $(#[tokio::test]
+            async fn $fact() {
+                super::$fact(&$one_node).await;
+            })+
+        }
+
+        mod on_redis {
+            $(#[tokio::test]
+            async fn $fact() {
+                let server = crate::harness::redis::server().await;
+                super::$fact(&*super::shared::node(&server.url(), "a")).await;
+            })+
+        }
+    };
+}
+
 mod accounts;
 mod apps;
 mod bus;

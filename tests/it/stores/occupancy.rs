@@ -99,27 +99,8 @@ async fn a_large_app_is_listed_whole(occupancy: &dyn Occupancy) {
     until("all is told", async || (list_all(occupancy, &app, "many:", 70).await == expected).then_some(())).await;
 }
 
-/// Makes one test of each fact for each engine.
-macro_rules! hold_occupancy_to {
-    ($($fact:ident)+) => {
-        mod on_one_node {
-            $(#[tokio::test]
-            async fn $fact() {
-                super::$fact(&fanfare_infra::memory::MemoryOccupancy::default()).await;
-            })+
-        }
-
-        mod on_redis {
-            $(#[tokio::test]
-            async fn $fact() {
-                let server = crate::harness::redis::server().await;
-                super::$fact(&*super::shared::node(&server.url(), "a")).await;
-            })+
-        }
-    };
-}
-
-hold_occupancy_to! {
+hold_a_node_to! {
+    fanfare_infra::memory::MemoryOccupancy::default();
     subscriptions_are_counted_by_app_and_channel
     occupied_channels_are_listed_in_order_and_those_that_were_left_are_not
     a_large_app_is_listed_whole
