@@ -240,7 +240,8 @@ pub(crate) async fn change_app(
     // A trace that is kept already goes on.
     let is_switched = patch.delivery_trace.filter(|is_on| *is_on != scope.target.traced_since.is_some());
     let traced_since = is_switched.map(|is_on| is_on.then(|| services.now()));
-    let patch = apps::AppPatch { name, enabled: patch.enabled, origins: origins(patch.origins)?, traced_since };
+    let patch =
+        apps::AppPatch { name, enabled: patch.enabled, origins: origins(patch.origins)?, traced_since, pusher: None };
     let app = to_its_end(async move {
         let changed = services.ports.apps.update(&scope.target.tenant, &scope.target.id, &patch).await?;
         let app = changed.ok_or_else(|| Refusal::plain(ErrorCode::NotFound))?;

@@ -6,6 +6,7 @@ use crate::{
     StoreError, Timestamp,
     ids::{AppId, TenantId},
     origins::Origins,
+    pusher::PusherSwitches,
     secrets,
     stores::Page,
 };
@@ -26,6 +27,8 @@ pub struct App {
     pub origins: Origins,
     /// Since when it keeps a trace of deliveries, if it does.
     pub traced_since: Option<Timestamp>,
+    /// What it lets Pusher's clients do.
+    pub pusher: PusherSwitches,
     /// The epoch of channels that have no history yet.
     pub epoch: Epoch,
     /// When it was made.
@@ -42,6 +45,7 @@ impl App {
             enabled: true,
             origins: Origins::any(),
             traced_since: None,
+            pusher: PusherSwitches::default(),
             epoch: Epoch::new(&secrets::short_random()),
             created_at: now,
         }
@@ -59,6 +63,8 @@ pub struct AppPatch {
     pub origins: Option<Origins>,
     /// Since when it keeps a trace of deliveries; `None` within: it keeps none from now on.
     pub traced_since: Option<Option<Timestamp>>,
+    /// What it lets Pusher's clients do from now on.
+    pub pusher: Option<PusherSwitches>,
 }
 
 /// Apps by tenant.

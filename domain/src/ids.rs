@@ -110,6 +110,18 @@ id!(
     ConnectionId, "con_"
 );
 
+impl ConnectionId {
+    /// The number that the id is, if it is one that was generated.
+    pub fn number(&self) -> Option<u128> {
+        ulid::Ulid::from_string(self.0.strip_prefix(Self::PREFIX)?).ok().map(|ulid| ulid.0)
+    }
+
+    /// The id of a number.
+    pub fn of_number(number: u128) -> Self {
+        Self(format!("{}{}", Self::PREFIX, ulid::Ulid(number).to_string().to_ascii_lowercase()).into())
+    }
+}
+
 impl MessageId {
     /// The id that a publish with an idempotency key has, whoever asks: the first 130 bits of a hash, in the alphabet of ULIDs.
     pub fn derived(hash: &[u8; 32]) -> Self {

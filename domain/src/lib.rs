@@ -27,6 +27,7 @@ pub mod peers;
 pub mod plans;
 pub mod presence;
 pub mod publishing;
+pub mod pusher;
 pub mod refusals;
 pub mod revocations;
 pub mod rules;
@@ -35,6 +36,7 @@ pub mod signers;
 pub mod stores;
 pub mod tokens;
 pub mod traces;
+pub mod webhooks;
 
 pub use clock::{Clock, Timestamp};
 pub use refusals::Refusal;

@@ -13,7 +13,7 @@ use actix_web::web::ServiceConfig;
 use fanfare_domain::{
     Clock, Timestamp, bus::Bus, connections::ConnectionConfig, cursors::Cursors, directory::Directory, drains::Spread,
     grants::Authenticator, history::MessageLog, limits::AppLimits, occupancy::Census, presence::Presence,
-    publishing::Publisher, revocations::Enforcement,
+    publishing::Publisher, revocations::Enforcement, webhooks::Notes,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
@@ -56,6 +56,8 @@ pub struct GatewayPorts {
     pub cursors: Cursors,
     /// What is revoked.
     pub enforcement: Arc<Enforcement>,
+    /// Takes note of what webhooks tell.
+    pub notes: Arc<dyn Notes>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

@@ -8,6 +8,7 @@ pub mod json;
 pub mod names;
 pub mod positions;
 pub mod presence;
+pub mod pusher;
 pub mod requests;
 pub mod websocket;
 

@@ -13,13 +13,17 @@ pub struct BadName {
 }
 
 impl BadName {
-    fn new(what: &'static str, problem: impl Into<String>) -> Self {
+    pub(crate) fn new(what: &'static str, problem: impl Into<String>) -> Self {
         Self { what, problem: problem.into() }
     }
 }
 
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $check:path) => {
+        name!($(#[$doc])* $name, $check, $check);
+    };
+    // `$written` judges what Fanfare itself has written, which may be more than what is taken from others.
+    ($(#[$doc:meta])* $name:ident, $check:path, $written:path) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Arc<str>);
@@ -64,15 +68,16 @@ macro_rules! name {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = String::deserialize(deserializer)?;
-                Self::parse(&text).map_err(serde::de::Error::custom)
+                $written(&text).map_err(serde::de::Error::custom)?;
+                Ok(Self(text.into()))
             }
         }
     };
 }
 
 name!(
-    /// A channel: 1–200 bytes of `A–Z a–z 0–9 _ - = @ , . ; :`.
-    ChannelName, check_channel
+    /// A channel: 1–200 bytes of `A–Z a–z 0–9 _ - = @ , . ; :`. The service's own begin with `#`, and nobody can name them but by [`ChannelName::restore`].
+    ChannelName, check_channel, check_written_channel
 );
 name!(
     /// A client id: 1–128 bytes of UTF-8 without control characters.
@@ -91,6 +96,17 @@ name!(
 pub const DEFAULT_NAMESPACE: &str = "_default";
 
 impl ChannelName {
+    /// Reads back a name that Fanfare itself wrote, which may be one of the service's own.
+    pub fn restore(text: &str) -> Result<Self, BadName> {
+        check_written_channel(text)?;
+        Ok(Self(text.into()))
+    }
+
+    /// Whether it is one of the service's own, which are shown to nobody.
+    pub fn is_of_service(&self) -> bool {
+        self.0.starts_with('#')
+    }
+
     /// What stands before the first `:`; `_default` where there is none.
     pub fn namespace(&self) -> &str {
         match self.0.split_once(':') {
@@ -112,6 +128,10 @@ fn check_channel(text: &str) -> Result<(), BadName> {
         Some(at) => Err(BadName::new("channel", format!("has a character at byte {at} that is not allowed"))),
         None => Ok(()),
     }
+}
+
+fn check_written_channel(text: &str) -> Result<(), BadName> {
+    check_channel(text.strip_prefix('#').unwrap_or(text))
 }
 
 fn check_client(text: &str) -> Result<(), BadName> {
@@ -159,6 +179,14 @@ mod tests {
         for bad in ["", "#service", "a b", "a/b", "ä", "a\n", &"x".repeat(201)] {
             assert!(ChannelName::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn names_of_the_service_are_read_back_and_not_taken_from_others() {
+        let own = ChannelName::restore("#server-to-user-ann").unwrap();
+        assert!(own.is_of_service() && !ChannelName::restore("ann").unwrap().is_of_service());
+        assert_eq!(serde_json::from_str::<ChannelName>("\"#server-to-user-ann\"").unwrap(), own);
+        assert!(ChannelName::restore("##").is_err() && ChannelName::restore("#").is_err());
     }
 
     #[test]

@@ -132,7 +132,8 @@ impl Census {
         app: &AppId,
         wanted: &Wanted,
     ) -> Result<(Vec<(ChannelName, Counts)>, Option<String>), Uncounted> {
-        let Listed { channels, next } = self.occupancy.list(app, wanted).await?;
+        let Listed { mut channels, next } = self.occupancy.list(app, wanted).await?;
+        channels.retain(|(channel, _)| !channel.is_of_service());
         let places: Vec<Place> = channels.iter().map(|(channel, _)| (app.clone(), channel.clone())).collect();
         let members = self.members.members(&places).await?;
         let counted = channels.into_iter().zip(members);

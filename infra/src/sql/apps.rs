@@ -8,6 +8,7 @@ use fanfare_domain::{
     apps::{App, AppPatch, Apps},
     ids::{AppId, TenantId},
     origins::Origins,
+    pusher::PusherSwitches,
     revocations::Subject,
     stores::Page,
 };
@@ -32,6 +33,7 @@ struct AppRow {
     created_at: i64,
     origins: String,
     traced_since: Option<i64>,
+    pusher: Option<String>,
 }
 
 #[derive(AsChangeset, PartialEq, Default)]
@@ -41,6 +43,7 @@ struct AppChanges {
     enabled: Option<bool>,
     origins: Option<String>,
     traced_since: Option<Option<i64>>,
+    pusher: Option<String>,
 }
 
 impl From<&App> for AppRow {
@@ -54,6 +57,7 @@ impl From<&App> for AppRow {
             created_at: stored(app.created_at),
             origins: written(&app.origins),
             traced_since: app.traced_since.map(stored),
+            pusher: Some(switches_text(&app.pusher)),
         }
     }
 }
@@ -71,6 +75,7 @@ impl TryFrom<AppRow> for App {
             created_at: timestamp(row.created_at),
             origins: origins(&row.origins)?,
             traced_since: row.traced_since.map(timestamp),
+            pusher: row.pusher.as_deref().map(switches).transpose()?.unwrap_or_default(),
         })
     }
 }
@@ -83,6 +88,15 @@ fn written(origins: &Origins) -> String {
 fn origins(stored: &str) -> Result<Origins, StoreError> {
     let list: Vec<String> = serde_json::from_str(stored).map_err(|bad| corrupt("apps.origins", bad))?;
     Origins::parse(list).map_err(|bad| corrupt("apps.origins", bad))
+}
+
+/// Switches as they are stored: an object in JSON.
+fn switches_text(switches: &PusherSwitches) -> String {
+    serde_json::to_string(switches).expect("switches can be written")
+}
+
+fn switches(stored: &str) -> Result<PusherSwitches, StoreError> {
+    serde_json::from_str(stored).map_err(|bad| corrupt("apps.pusher", bad))
 }
 
 #[async_trait]
@@ -142,6 +156,7 @@ impl Apps for SqlStore {
             enabled: patch.enabled,
             origins: patch.origins.as_ref().map(written),
             traced_since: patch.traced_since.map(|since| since.map(stored)),
+            pusher: patch.pusher.as_ref().map(switches_text),
         };
         if changes == AppChanges::default() {
             return Ok(Apps::find(self, app).await?.filter(|found| found.tenant == *tenant));

@@ -47,6 +47,7 @@ diesel::table! {
         created_at -> BigInt,
         origins -> Text,
         traced_since -> Nullable<BigInt>,
+        pusher -> Nullable<Text>,
     }
 }
 

@@ -23,6 +23,7 @@ use fanfare_domain::{
     revocations::{Enforcement, Revocations},
     rules::Rules,
     signers::Signers,
+    webhooks::NoNotes,
 };
 use fanfare_gateway::{Gateway, GatewayPorts};
 use fanfare_infra::{
@@ -155,6 +156,7 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
         directory: directory.clone(),
         cursors,
         enforcement: enforcement.clone(),
+        notes: Arc::new(NoNotes),
         clock: clock.clone(),
     };
     let ports = Ports {

@@ -142,7 +142,7 @@ impl Node {
         command.arg(&key).arg(from).arg(to).arg("LIMIT").arg(0).arg(wanted.limit);
         let answer = self.run(vec![(key, command)]).await?.pop().unwrap_or(Value::Nil);
         let names: Vec<String> = read(answer)?;
-        Ok(names.iter().filter_map(|name| ChannelName::parse(name).ok()).collect())
+        Ok(names.iter().filter_map(|name| ChannelName::restore(name).ok()).collect())
     }
 }
 

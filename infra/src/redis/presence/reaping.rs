@@ -97,5 +97,5 @@ fn counts(answer: redis::Value) -> Result<(u64, i64), RedisFault> {
 
 fn place(name: &str) -> Option<Place> {
     let (app, channel) = name.split_once('/')?;
-    Some(Place { app: AppId::parse(app).ok()?, channel: ChannelName::parse(channel).ok()? })
+    Some(Place { app: AppId::parse(app).ok()?, channel: ChannelName::restore(channel).ok()? })
 }

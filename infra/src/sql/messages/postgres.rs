@@ -187,7 +187,7 @@ async fn lock(
             return Err(Undone::Raced);
         };
         let app = AppId::parse(&row.app_id).map_err(|bad| corrupt("apps.id", bad))?;
-        let channel = ChannelName::parse(&row.channel).map_err(|bad| corrupt("channels.channel", bad))?;
+        let channel = ChannelName::restore(&row.channel).map_err(|bad| corrupt("channels.channel", bad))?;
         known.apps.insert(app.clone(), Epoch::new(&app_epoch));
         known.heads.insert((app, channel), ChannelHead { epoch: Epoch::new(&epoch), serial, time, moved: false });
     }

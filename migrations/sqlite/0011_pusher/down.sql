@@ -1,0 +1,1 @@
+alter table apps drop column pusher;
