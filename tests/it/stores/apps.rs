@@ -8,6 +8,7 @@ use fanfare_domain::{
     ids::{AppId, TenantId},
     keys::{Key, Keys},
     origins::Origins,
+    pusher::PusherSwitches,
     rules::{Rule, Rules},
     stores::Page,
 };
@@ -22,18 +23,20 @@ pub async fn an_app_can_be_read_back_and_changed(store: &(impl Accounts + Apps))
     assert_eq!((found.tenant, found.created_at), (app.tenant.clone(), NOW));
     let origins = Origins::parse(["https://app.example.com".to_owned()]).unwrap();
     assert_eq!(found.origins, Origins::any());
+    let switches = PusherSwitches { enabled: true, watchlists: false, ..PusherSwitches::default() };
     let patch = AppPatch {
         name: Some("staging".to_owned()),
         enabled: Some(false),
         origins: Some(origins.clone()),
         traced_since: Some(Some(NOW)),
+        pusher: Some(switches),
     };
-    assert_eq!(found.traced_since, None);
+    assert_eq!((found.traced_since, found.pusher), (None, PusherSwitches::default()));
     let changed = store.update(&app.tenant, &app.id, &patch).await.unwrap().unwrap();
     assert_eq!((changed.id, changed.name.as_str(), changed.enabled), (app.id.clone(), "staging", false));
     let found = Apps::find(store, &app.id).await.unwrap().unwrap();
     assert_eq!((found.name.as_str(), found.enabled, found.origins), ("staging", false, origins));
-    assert_eq!(found.traced_since, Some(NOW));
+    assert_eq!((found.traced_since, found.pusher), (Some(NOW), switches));
     let off = AppPatch { traced_since: Some(None), ..AppPatch::default() };
     assert_eq!(store.update(&app.tenant, &app.id, &off).await.unwrap().unwrap().traced_since, None);
     for (tenant, id) in [(&app.tenant, &AppId::generate()), (&TenantId::generate(), &app.id)] {
