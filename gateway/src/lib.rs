@@ -13,7 +13,7 @@ use actix_web::web::ServiceConfig;
 use fanfare_domain::{
     Clock, Timestamp, bus::Bus, connections::ConnectionConfig, cursors::Cursors, directory::Directory, drains::Spread,
     grants::Authenticator, history::MessageLog, limits::AppLimits, occupancy::Census, presence::Presence,
-    publishing::Publisher, revocations::Enforcement, webhooks::Notes,
+    publishing::Publisher, pusher::sessions::PusherConfig, revocations::Enforcement, webhooks::Notes,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
@@ -24,6 +24,7 @@ mod echo;
 mod hub;
 mod occupancy;
 mod polls;
+mod pusher;
 mod sockets;
 mod sse;
 mod streams;
@@ -68,6 +69,8 @@ pub struct GatewayPorts {
 pub struct GatewayConfig {
     /// Heartbeats and the time that `connect` may take.
     pub connection: ConnectionConfig,
+    /// Heartbeats of Pusher's clients.
+    pub pusher: PusherConfig,
     /// The time over which connections leave a gateway that was asked to end.
     #[serde(with = "humantime_serde")]
     pub drain_window: Duration,
@@ -78,7 +81,12 @@ pub struct GatewayConfig {
 
 impl Default for GatewayConfig {
     fn default() -> Self {
-        Self { connection: ConnectionConfig::default(), drain_window: Duration::from_secs(30), test_endpoints: false }
+        Self {
+            connection: ConnectionConfig::default(),
+            pusher: PusherConfig::default(),
+            drain_window: Duration::from_secs(30),
+            test_endpoints: false,
+        }
     }
 }
 
@@ -152,6 +160,7 @@ impl Gateway {
         let test_endpoints = self.shared.config.test_endpoints;
         move |services| {
             services.app_data(hub).service(accept::resource()).service(sse::resource()).service(polls::resource());
+            services.service(pusher::resource()).service(pusher::nowhere());
             if test_endpoints {
                 services.service(echo::echo);
             }

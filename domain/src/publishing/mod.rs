@@ -276,6 +276,17 @@ impl Publisher {
         Ok(Published { results, quota })
     }
 
+    /// Sends what a client says to the others straight to them, and takes from the app's rate. Whether it may say it was looked at before.
+    pub async fn relay(&self, grant: &Grant, envelope: Envelope) -> Result<(), Refusal> {
+        self.enforcement.require_good(grant).await?;
+        self.take_rate(grant, 1)?;
+        let sent = self.bus.send(vec![Broadcast::Message(Arc::new(envelope))]).await;
+        let outcome = sent.map_err(|_| Refusal::plain(ErrorCode::Unavailable).retry_after(Duration::from_secs(1)));
+        let counted = outcome.as_ref().map_or_else(|refusal| refusal.code.name(), |_| "accepted");
+        Metric::Publishes.add_labelled(counted, 1);
+        outcome.map(drop)
+    }
+
     fn take_rate(&self, grant: &Grant, count: usize) -> Result<Quota, Refusal> {
         let count = NonZeroU32::new(count as u32)
             .ok_or_else(|| Refusal::new(ErrorCode::InvalidBody, "there is nothing to publish"))?;
