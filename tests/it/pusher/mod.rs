@@ -1,0 +1,3 @@
+//! Pusher's protocol, by raw sockets and by stock clients.
+
+mod sockets;
