@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::pusher_sockets::{PusherSocket, start, switch};
+use crate::harness::{
+    pusher_sockets::{PusherSocket, start, switch},
+    waiting::until,
+};
 
 #[actix_web::test]
 async fn the_others_get_an_event_as_it_was_sent_and_the_sender_does_not() {
@@ -54,8 +57,14 @@ async fn what_clients_may_not_send_is_told_and_reaches_nobody() {
     assert_eq!(bob.event_of("client-x").await["data"], json!(&large[1..]));
     assert!(bob.until_now().await.iter().all(|said| !said["event"].as_str().unwrap().ends_with('x')));
     switch(&tenant, json!({"pusher_options": {"client_events": false}})).await;
-    ann.trigger("private-a", "client-x", json!(1)).await;
-    assert_eq!(ann.event_of("pusher:error").await["data"]["code"], 4301);
+    // Connections that are open are told just after the change is answered.
+    let refused = until("the switch holds for open connections", async || {
+        ann.trigger("private-a", "client-x", json!(1)).await;
+        ann.until_now().await.into_iter().find(|said| said["event"] == "pusher:error")
+    });
+    let refused = refused.await;
+    assert!(refused["data"]["message"].as_str().unwrap().contains("switched off"), "{refused}");
+    assert_eq!(refused["data"]["code"], 4301);
 }
 
 #[actix_web::test]

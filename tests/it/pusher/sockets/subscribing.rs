@@ -12,9 +12,9 @@ async fn an_unprefixed_channel_is_open_and_events_come_as_strings() {
     let (server, tenant) = start().await;
     let mut socket = PusherSocket::connect(server.url(), &tenant.key).await;
     assert_eq!(socket.subscribe("news").await, json!({"event": SUCCEEDED, "channel": "news", "data": "{}"}));
-    tenant.publish("news", json!({"text": "hi", "n": 1.5})).await;
+    tenant.publish("news", json!({"n": 1.5, "text": "hi"})).await;
     let said = socket.event_of("message").await;
-    assert_eq!(said, json!({"event": "message", "channel": "news", "data": r#"{"text":"hi","n":1.5}"#}));
+    assert_eq!(said, json!({"event": "message", "channel": "news", "data": r#"{"n":1.5,"text":"hi"}"#}));
     tenant.publish("news", json!("plain")).await;
     assert_eq!(socket.event_of("message").await["data"], "plain");
     socket.say("pusher:unsubscribe", json!({"channel": "news"})).await;
