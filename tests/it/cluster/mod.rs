@@ -21,6 +21,7 @@ mod occupancy;
 mod postgres;
 mod prefixes;
 mod presence;
+mod pusher;
 mod rabbitmq;
 mod readiness;
 mod redis;

@@ -18,6 +18,7 @@ pub mod redis;
 pub mod server;
 pub mod signers;
 pub mod sockets;
+pub mod stock;
 pub mod streams;
 pub mod tenants;
 pub mod tokens;
