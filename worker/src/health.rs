@@ -8,8 +8,8 @@ use std::{
 
 use fanfare_domain::partitions::Partition;
 
-/// When what is not renewed has ended, and what does not move is stuck.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// When leases that are not renewed, and a batch that does not move, are told; just before the leases end.
+const PATIENCE: Duration = Duration::from_secs(4);
 /// How long taking a partition over may last: its last owner may have to be given up first.
 const TAKE_OVER: Duration = Duration::from_secs(20);
 

@@ -19,7 +19,7 @@ use crate::{
     own::{Order, OwnPorts},
 };
 
-/// How long the batch in hand may take once the partition is to be handed over.
+/// How long the batch in hand, and the queue to close, may take once the partition is to be given up.
 const FINISH: Duration = Duration::from_millis(2_500);
 /// How soon a queue that cannot be taken from is tried again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -51,21 +51,22 @@ pub(crate) async fn tend(mut tending: Tending) {
         debug!(partition, generation = tending.fence.generation, "Taking from a partition");
         let ended = tending.deliver(&queue, &pulse).await;
         pulse.set_busy(false);
+        let Some(ended) = ended else { break };
         queue.close().await;
         match ended {
-            None | Some(Ended::Fenced) => break,
-            Some(Ended::Closed) => {
+            Ended::Fenced => break,
+            Ended::Closed => {
                 if !tending.pause(FIRST_PAUSE).await {
                     break;
                 }
             }
-            Some(Ended::LogAway) => {
+            Ended::LogAway => {
                 health.set(partition, Condition::LogAway, &pulse);
                 if !tending.log_back().await {
                     break;
                 }
             }
-            Some(Ended::Ahead(ahead)) => {
+            Ended::Ahead(ahead) => {
                 error!(
                     partition,
                     channel = %ahead.channel,
@@ -114,7 +115,7 @@ impl Tending {
         }
     }
 
-    /// Delivers until it ends by itself, or is ordered to: then `None`.
+    /// Delivers until it ends by itself, or is ordered to: then `None`, and the queue is closed, or closes by itself once it is dropped.
     async fn deliver(&mut self, queue: &Arc<dyn Queue>, pulse: &Pulse) -> Option<Ended> {
         let ports = &self.ports;
         let mut delivering = pin!(deliver_on(
@@ -128,12 +129,16 @@ impl Tending {
             ended = &mut delivering => return Some(ended),
             () = ordered(&mut self.orders) => {}
         }
-        if *self.orders.borrow() == Order::HandOver {
-            // What is not finished in time goes back to the queue, and its next owner finds what of it is stored.
+        let hands_over = *self.orders.borrow() == Order::HandOver;
+        let give_up = async {
             queue.close().await;
-            if timeout(FINISH, delivering).await.is_err() {
-                info!(partition = self.fence.partition, "A batch was given back unfinished");
+            if hands_over {
+                delivering.await;
             }
+        };
+        // What is not finished in time goes back to the queue, and its next owner finds what of it is stored.
+        if timeout(FINISH, give_up).await.is_err() {
+            info!(partition = self.fence.partition, "A partition was given up before all in hand was settled");
         }
         None
     }
