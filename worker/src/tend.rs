@@ -45,8 +45,7 @@ pub(crate) async fn tend(mut tending: Tending) {
     let health = Arc::clone(&tending.ports.health);
     let pulse = Arc::new(Pulse::default());
     loop {
-        health.set(partition, Condition::Opening, &pulse);
-        let Some(queue) = tending.open().await else { break };
+        let Some(queue) = tending.open(&pulse).await else { break };
         health.set(partition, Condition::Open, &pulse);
         debug!(partition, generation = tending.fence.generation, "Taking from a partition");
         let ended = tending.deliver(&queue, &pulse).await;
@@ -87,16 +86,22 @@ pub(crate) async fn tend(mut tending: Tending) {
 
 impl Tending {
     /// Takes the queue over, once its last owner is gone; `None` if the partition is to be given up.
-    async fn open(&mut self) -> Option<Arc<dyn Queue>> {
+    async fn open(&mut self, pulse: &Arc<Pulse>) -> Option<Arc<dyn Queue>> {
         let (mut pause, begun) = (FIRST_PAUSE, Instant::now());
         let mut said = false;
+        let partition = self.fence.partition;
+        self.ports.health.set(partition, Condition::Opening, pulse);
         loop {
-            let opening = self.ports.queues.open(self.fence.partition);
+            let opening = self.ports.queues.open(partition);
             let opened = tokio::select! {
                 opened = opening => opened,
                 () = ordered(&mut self.orders) => return None,
             };
-            let partition = self.fence.partition;
+            if let Err(failure) = &opened {
+                let is_away = matches!(failure, QueueError::Unavailable(_));
+                let condition = if is_away { Condition::QueueAway } else { Condition::Opening };
+                self.ports.health.set(partition, condition, pulse);
+            }
             match opened {
                 Ok(queue) => return Some(queue),
                 Err(QueueError::Busy) if said || begun.elapsed() < LONG_BUSY => {
