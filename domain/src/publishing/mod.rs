@@ -170,8 +170,8 @@ pub trait Batch: Send {
     fn answer(&mut self, outcomes: &[Appended]);
     /// Whether somebody waits to be told the place of a message.
     fn is_awaited(&self, at: usize) -> bool;
-    /// Sets a message aside for good, with the reason, among the dead letters; returns when it is there.
-    async fn bury(&mut self, at: usize, reason: &str) -> Result<(), QueueError>;
+    /// Sets a message aside for good among the dead letters, with the reason in one word and in full; returns when it is there.
+    async fn bury(&mut self, at: usize, reason: &str, detail: &str) -> Result<(), QueueError>;
     /// The engine is away: gives back what can be handed out again, and tells whoever waits otherwise that nothing is known to be stored.
     fn fail(self: Box<Self>);
     /// Settles the batch, after it is on the bus.

@@ -36,7 +36,9 @@ impl Hub {
         if let Some(page) = self.pages().kept(&page).filter(|page| !channel.is_other_epoch(&page.head.epoch)) {
             let (app, name) = &channel.key;
             let head = self.gateway().ports().log.head(app, name).await?;
-            if let Some(head) = head.filter(|head| head.epoch == page.head.epoch) {
+            // A head on the bus that is behind what was read, or what the client has, is one of before: then the log says what there is.
+            let least = page.head.serial.max(position);
+            if let Some(head) = head.filter(|head| head.epoch == page.head.epoch && head.serial >= least) {
                 return Ok((head, page.floor));
             }
         }
