@@ -26,6 +26,7 @@ mod readiness;
 mod redis;
 mod restored;
 mod revocations;
+mod revoked_flows;
 mod rolling;
 mod spread;
 mod streams;

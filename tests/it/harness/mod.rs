@@ -17,6 +17,7 @@ pub mod redis;
 pub mod server;
 pub mod signers;
 pub mod sockets;
+pub mod stalls;
 pub mod streams;
 pub mod tenants;
 pub mod tokens;
