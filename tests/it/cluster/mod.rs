@@ -25,6 +25,7 @@ mod rabbitmq;
 mod readiness;
 mod redis;
 mod restored;
+mod resumes;
 mod revocations;
 mod revoked_flows;
 mod rolling;
