@@ -7,6 +7,7 @@ use crate::harness::{
     metrics::Metrics,
     server::{Options, Server},
     sockets::Socket,
+    stalls::Stalls,
     tenants::{Tenant, start},
     tokens::every_right,
 };
@@ -60,6 +61,7 @@ async fn many_clients_that_come_back_to_one_position_cost_one_read_a_page() {
         sockets.extend(futures::future::join_all(joining).await);
     }
     let before = Metrics::of(&server).await.sample(READS);
+    let stalls = Stalls::begin();
     let mut coming = tokio::task::JoinSet::new();
     for mut socket in sockets {
         let epoch = epoch.clone();
@@ -75,9 +77,14 @@ async fn many_clients_that_come_back_to_one_position_cost_one_read_a_page() {
     }
     let mut sockets = coming.join_all().await;
     let reads = Metrics::of(&server).await.sample(READS) - before;
-    println!("{CLIENTS} clients resumed {BACKLOG} messages: {reads} reads of {PAGES} pages");
-    // A page is kept for 5 s, and a machine with much to do may take longer to bring it to all.
-    assert!((PAGES..=10.0 * PAGES).contains(&reads), "{reads} pages were read for {CLIENTS} clients");
+    println!(
+        "{CLIENTS} clients resumed {BACKLOG} messages: {reads} reads of {PAGES} pages; {:?} were lost",
+        stalls.lost()
+    );
+    // A page is kept on while somebody asks for it every 5 s. Whoever is kept waiting for longer has it read again, and only that.
+    let lost = stalls.lost();
+    let bound = 2.0 * PAGES * (1.0 + (lost.as_secs() / 5) as f64);
+    assert!((PAGES..=bound).contains(&reads), "{reads} pages were read for {CLIENTS} clients; {lost:?} were lost");
     let live = tenant.publish("room", json!("live")).await;
     for socket in &mut sockets {
         assert_eq!(socket.event_of("message").await["serial"], live);

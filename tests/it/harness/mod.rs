@@ -19,6 +19,7 @@ pub mod server;
 pub mod signers;
 pub mod sockets;
 pub mod stock;
+pub mod stalls;
 pub mod streams;
 pub mod tenants;
 pub mod tokens;
