@@ -452,4 +452,21 @@ export type HttpPolled = {
   cursor: string;
   /** Objects as a WebSocket carries them: `message`, `gap`, `skip`, `presence`, `unsubscribed`. */
   messages: unknown[];
+  /** Where each channel began: what `subscribe` answers on a socket. The page follows it. */
+  positions: HttpPolledPosition[];
+};
+
+/** Where a channel of a poll began. */
+export type HttpPolledPosition = {
+  /** How many messages follow that were there already. */
+  backlog: number;
+  /** The channel. */
+  channel: string;
+  /** Its epoch. */
+  epoch: string;
+  lost?: HttpLostRange | null;
+  /** Where a position was given: whether everything after it follows. */
+  resumed?: boolean | null;
+  /** Its head. */
+  serial: number;
 };

@@ -22,7 +22,7 @@ function first(count: number): { take: (message: Message) => void; all: Promise<
   return { take: (message) => void (taken.push(message) === count && resolve(taken)), all };
 }
 
-describe.each(["websocket"] as const)("over %s", (transport) => {
+describe.each(["websocket", "sse", "poll"] as const)("over %s", (transport) => {
   const channel = (name: string): string => `${transport}:${name}`;
 
   test("what is published is handed over, in order", async () => {

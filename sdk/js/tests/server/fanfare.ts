@@ -36,7 +36,7 @@ export class FanfareServer {
   }: { folder?: string; port?: number; environment?: Record<string, string> } = {}): Promise<FanfareServer> {
     const home = folder ?? (await mkdtemp(join(tmpdir(), "fanfare-sdk-")));
     const [listen, ops] = [`127.0.0.1:${port ?? (await freePort())}`, `127.0.0.1:${await freePort()}`];
-    const process_ = spawn(BINARY, ["serve"], {
+    const process_ = spawn(BINARY, ["serve", "--faults"], {
       cwd: home,
       env: {
         PATH: process.env["PATH"],
