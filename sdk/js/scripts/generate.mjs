@@ -18,6 +18,7 @@ const OF_HTTP = [
   "Member",
   "Polled",
   "PolledPosition",
+  "LostRange",
 ];
 
 /** The unions that have no schema of their own: what a client sends, and what it hears unasked. */

@@ -64,7 +64,7 @@ export class FanfareCore<Map = AnyPayloads> {
     this.#shell = new Shell({
       url: url.replace(/\/+$/, "").replace(/^ws/, "http"),
       machine: {
-        credentials: { ...(token && { token }), ...(key && { key }), ...(app && { app }), canFetch: getToken !== undefined },
+        credentials: { token, key, app, canFetch: getToken !== undefined },
         client: `fanfare-js/${VERSION}`,
         queueLimit,
       },

@@ -51,8 +51,7 @@ export class Shell {
 
   #newMachine(): Connection {
     const transports = Object.keys(this.#options.dials) as TransportName[];
-    const { transport } = this.#saved;
-    return new Connection({ ...this.#options.machine, transports, ...(transport && { remembered: transport }) });
+    return new Connection({ ...this.#options.machine, transports, remembered: this.#saved.transport });
   }
 
   /** Begins to connect; only the first call does anything. */
@@ -163,8 +162,7 @@ export class Shell {
         opened: () => hear({ type: "opened" }),
         works: () => hear({ type: "works" }),
         frame: (frame) => hear({ type: "frame", frame }),
-        closed: (code, error, isUnreachable) =>
-          hear({ type: "closed", code, ...(error && { error }), ...(isUnreachable && { isUnreachable }) }),
+        closed: (code, error, isUnreachable) => hear({ type: "closed", code, error, isUnreachable }),
       });
       this.#link = link;
     } catch {
@@ -206,7 +204,7 @@ export class Shell {
     // As a function of what was loaded, which may not be there yet.
     const add = (): void => {
       const since = start.since ?? (start.rewind ? undefined : this.#saved.positions?.[channel]);
-      this.dispatch({ type: "subscribe", channel, start: { ...start, ...(since && { since }) } });
+      this.dispatch({ type: "subscribe", channel, start: { ...start, since } });
     };
     if (this.#loading) void this.#loading.then(add);
     else add();

@@ -470,3 +470,11 @@ export type HttpPolledPosition = {
   /** Its head. */
   serial: number;
 };
+
+/** Serials that will not come; without `to`, everything up to the head is unknown. */
+export type HttpLostRange = {
+  /** The first of them. */
+  from: number;
+  /** The last of them. */
+  to?: number | null;
+};

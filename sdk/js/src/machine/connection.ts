@@ -69,6 +69,7 @@ export class Connection {
   #triedFresh = false;
   #isOffline = false;
   #isStarted = false;
+  #isFetching = false;
   #trouble: WireError | undefined;
   /** Frames that wait for the pace that the server allows. */
   #outgoing: Request[] = [];
@@ -132,7 +133,7 @@ export class Connection {
         return this.#tick();
       case "offline":
         this.#isOffline = true;
-        if (this.#due.delete("retry")) this.#say({ state: "disconnected", ...this.#why() });
+        if (this.#due.delete("retry")) this.#say({ state: "disconnected", error: this.#trouble });
         return;
       case "online":
         this.#isOffline = false;
@@ -142,8 +143,7 @@ export class Connection {
       case "token":
         return this.#gotToken(happening.token);
       case "noToken":
-        if (this.#due.has("token")) this.#lose(happening.error);
-        return;
+        return this.#gotNone(happening.error);
       case "opened":
         return this.#opened();
       case "works":
@@ -188,17 +188,13 @@ export class Connection {
     this.#desk.emit({ do: "state", state });
   }
 
-  #why(): { error?: WireError } {
-    return this.#trouble ? { error: this.#trouble } : {};
-  }
-
   #open(): void {
     this.#due.delete("retry");
     this.#gotThrough = false;
-    this.#say({ state: "connecting", ...this.#why() });
+    this.#say({ state: "connecting", error: this.#trouble });
     if (this.#options.credentials.canFetch) {
       this.#due.set("token", this.#now + TOKEN_WITHIN);
-      this.#desk.emit({ do: "fetchToken" });
+      this.#fetch();
     } else {
       this.#dial();
     }
@@ -209,7 +205,21 @@ export class Connection {
     this.#desk.emit({ do: "open", transport: this.#choice.current });
   }
 
+  /** Has a fresh token fetched, if there is a way. */
+  #fetch(): void {
+    if (!this.#options.credentials.canFetch || this.#isFetching) return;
+    this.#isFetching = true;
+    this.#desk.emit({ do: "fetchToken" });
+  }
+
+  #gotNone(error: WireError): void {
+    this.#isFetching = false;
+    if (this.#due.has("token")) this.#lose(error);
+    else if (this.#state.state === "connected") this.#due.set("fetch", this.#now + SECOND + backoff(this.#tries, this.#desk.random));
+  }
+
   #gotToken(token: string): void {
+    this.#isFetching = false;
     this.#token = token;
     this.#due.delete("token");
     if (this.#state.state === "connecting" && !this.#due.has("silence")) return this.#dial();
@@ -222,9 +232,8 @@ export class Connection {
   }
 
   #opened(): void {
-    const { canFetch: _, ...credentials } = this.#options.credentials;
-    const token = this.#token === undefined ? {} : { token: this.#token };
-    this.#ask({ op: "connect", ...credentials, ...token, client: this.#options.client }, (ok, error) => {
+    const { key, app } = this.#options.credentials;
+    this.#ask({ op: "connect", token: this.#token, key, app, client: this.#options.client }, (ok, error) => {
       if (error) this.#trouble = error;
       else if (ok) this.#connected(ok as ConnectAnswer["ok"]);
     });
@@ -236,7 +245,7 @@ export class Connection {
     const perSecond = Math.max(1, limits.requests_per_s);
     this.#pace = { perSecond, left: perSecond, at: this.#now };
     this.#due.set("calm", this.#now + LIFE_UNTIL_CALM);
-    this.#say({ state: "connected", transport: this.#choice.current, connection, ...(client !== undefined && { client }) });
+    this.#say({ state: "connected", transport: this.#choice.current, connection, client });
     this.#heard();
     this.subscriptions.resume();
     this.#publishes.flush();
@@ -248,7 +257,7 @@ export class Connection {
     const question = this.#questions.get(ticket);
     if (!question || this.#state.state !== "connected") return;
     this.#ask(question, (ok, error) => {
-      if (this.#questions.delete(ticket)) this.#desk.emit({ do: "settle", ticket, ...(ok && { ok }), ...(error && { error }) });
+      if (this.#questions.delete(ticket)) this.#desk.emit({ do: "settle", ticket, ok, error });
     });
   }
 
@@ -303,6 +312,7 @@ export class Connection {
     if (isAnswer(frame)) {
       const answered = this.#asked.get(frame.id);
       this.#asked.delete(frame.id);
+      if (frame.error?.code === "token_expired" && this.#state.state === "connected") this.#fetch();
       return answered?.(frame.ok, frame.error);
     }
     switch (frame.op) {
@@ -321,7 +331,7 @@ export class Connection {
       case "resumed":
         return this.subscriptions.resumed(frame.ok);
       case "token_expiring":
-        return this.#options.credentials.canFetch ? this.#desk.emit({ do: "fetchToken" }) : undefined;
+        return this.#fetch();
       case "reconnect":
         return void this.#due.set("move", this.#now + frame.after_ms);
       case "error":
@@ -353,15 +363,16 @@ export class Connection {
     const wait = atOnce && this.#tries === 0 ? 0 : backoff(this.#tries, this.#desk.random);
     this.#tries += 1;
     this.#leave();
-    const retryAt = this.#now + Math.max(wait, told);
-    if (!this.#isOffline) this.#due.set("retry", retryAt);
-    this.#say({ state: "disconnected", ...(!this.#isOffline && { retryAt }), ...this.#why() });
+    const retryAt = this.#isOffline ? undefined : this.#now + Math.max(wait, told);
+    if (retryAt !== undefined) this.#due.set("retry", retryAt);
+    this.#say({ state: "disconnected", retryAt, error: this.#trouble });
   }
 
   #leave(): void {
     if (this.#isOpen) this.#desk.emit({ do: "close" });
     this.#state = { state: "disconnected" };
-    for (const name of ["retry", "token", "silence", "probe", "calm", "move", "better", "pace"]) this.#due.delete(name);
+    for (const name of ["retry", "token", "fetch", "silence", "probe", "calm", "move", "better", "pace"]) this.#due.delete(name);
+    this.#isFetching = false;
     this.#asked.clear();
     this.#outgoing = [];
     this.subscriptions.detach();
@@ -371,12 +382,13 @@ export class Connection {
   /** Ends for good. */
   #close(error: WireError): void {
     if (this.#state.state === "closed") return;
+    const told = error === CLOSED ? undefined : error;
+    this.subscriptions.close(told);
+    this.#publishes.close(error);
     this.#leave();
     this.#trouble = error;
-    this.#say({ state: "closed", ...(error !== CLOSED && { error }) });
+    this.#say({ state: "closed", error: told });
     this.#due.clear();
-    this.subscriptions.close(error);
-    this.#publishes.close(error);
     for (const ticket of this.#questions.keys()) this.#desk.emit({ do: "settle", ticket, error });
     this.#questions.clear();
   }
@@ -412,6 +424,7 @@ export class Connection {
       else if (name === "token") this.#lose(NO_TOKEN);
       else if (name === "move") this.#comeBack(true);
       else if (name === "better") this.#probe();
+      else if (name === "fetch") this.#fetch();
       else if (name === "pace") this.#pump();
       else if (name === "publish") this.#publishes.flush();
       else this.subscriptions.tick(name);

@@ -103,7 +103,7 @@ export class Publishes {
 
   #settle(queue: Waiting[], waiting: Waiting, ok?: Record<string, unknown>, error?: WireError): void {
     this.#remove(queue, waiting);
-    this.#desk.emit({ do: "settle", ticket: waiting.ticket, ...(ok && { ok }), ...(error && { error }) });
+    this.#desk.emit({ do: "settle", ticket: waiting.ticket, ok, error });
   }
 
   #remove(queue: Waiting[], waiting: Waiting): void {

@@ -13,7 +13,7 @@ type Subscription = {
   start: Start;
   presence: boolean;
   /** The last serial that is accounted for; what a resume begins after. */
-  position?: Position;
+  position: Position | undefined;
   /** The head when it was attached: complete once that is reached. */
   head: number;
   isAsked: boolean;
@@ -21,7 +21,7 @@ type Subscription = {
   keepsHistory: boolean;
   tries: number;
   state: ChannelState;
-  lost?: { from: number; to?: number };
+  lost?: { from: number; to?: number | undefined };
   /** After which serial something was missing before. */
   holeAfter?: number;
 };
@@ -53,7 +53,7 @@ export class Subscriptions {
       channel,
       start,
       presence: start.presence ?? false,
-      ...(start.since && { position: { ...start.since } }),
+      position: start.since && { ...start.since },
       head: 0,
       isAsked: false,
       isAttached: false,
@@ -62,7 +62,7 @@ export class Subscriptions {
       state: { state: "pending" },
     };
     this.#all.set(channel, subscription);
-    this.#tell(subscription);
+    this.#say(subscription, { state: "pending" });
     this.#subscribe(subscription);
   }
 
@@ -96,7 +96,7 @@ export class Subscriptions {
     }
   }
 
-  close(error: WireError): void {
+  close(error?: WireError): void {
     for (const subscription of [...this.#all.values()]) this.#end(subscription, error);
   }
 
@@ -183,7 +183,7 @@ export class Subscriptions {
   #end(subscription: Subscription, error?: WireError): void {
     this.#all.delete(subscription.channel);
     this.#desk.due.delete(`subscribe ${subscription.channel}`);
-    this.#desk.emit({ do: "channel", channel: subscription.channel, state: { state: "closed", ...(error && { error }) } });
+    this.#desk.emit({ do: "channel", channel: subscription.channel, state: { state: "closed", error } });
   }
 
   /** The server ended it. */
@@ -255,7 +255,7 @@ export class Subscriptions {
   }
 
   #lose(subscription: Subscription, from: number, to?: number): void {
-    subscription.lost = { from, ...(to !== undefined && { to }) };
+    subscription.lost = { from, to };
     this.#say(subscription, { state: "lost", ...subscription.lost });
   }
 
