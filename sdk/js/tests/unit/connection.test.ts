@@ -211,7 +211,7 @@ describe("offline and asleep", () => {
     bench.apply({ type: "offline" });
     expect(bench.state.state).toBe("connected");
     bench.lose();
-    expect(bench.state).not.toHaveProperty("retryAt");
+    expect(bench.state).toMatchObject({ state: "disconnected", retryAt: undefined });
     expect(bench.machine.wakeAt).toBeUndefined();
   });
 
