@@ -300,6 +300,7 @@ export class Connection {
   #works(): void {
     if (!this.#isOpen) return;
     this.#heard();
+    if (this.#state.state === "connected") this.#triedFresh = false;
     if (this.#gotThrough) return;
     this.#gotThrough = true;
     const better = this.#choice.worked();
@@ -418,7 +419,7 @@ export class Connection {
       if (at > this.#now || !this.#due.has(name)) continue;
       this.#due.delete(name);
       if (name === "retry") this.#open();
-      else if (name === "calm") [this.#tries, this.#triedFresh] = [0, false];
+      else if (name === "calm") this.#tries = 0;
       else if (name === "silence") this.#silent();
       else if (name === "probe") this.#reopen(SILENT);
       else if (name === "token") this.#lose(NO_TOKEN);

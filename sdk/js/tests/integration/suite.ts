@@ -77,7 +77,11 @@ export function suite({ transport, url, trouble = async () => undefined, loses =
     await Promise.all([first.reaches(6), third.reaches(2)]);
     expect([first.problems, third.problems]).toEqual([[], []]);
     expect(second.messages).toHaveLength(before);
-    if (!loses) expect([first.data, third.data]).toEqual([[1, 2, 3, 4, 5, 6], [1, 2]]);
+    if (!loses)
+      expect([first.data, third.data]).toEqual([
+        [1, 2, 3, 4, 5, 6],
+        [1, 2],
+      ]);
   });
 
   test("a rewind brings the last messages first", async () => {

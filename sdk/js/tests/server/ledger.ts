@@ -25,6 +25,8 @@ export class Ledger {
   #told(state: ChannelState): void {
     if (state.state === "lost") {
       this.lost.push({ from: state.from, to: state.to });
+      if (this.#open !== undefined) this.#cover(this.#open, state.from - 1);
+      this.#open = undefined;
       if (state.from > this.#last + 1) this.problems.push(`lost from ${state.from} after ${this.#last}`);
       if (state.to === undefined) this.#open = state.from;
       else this.#cover(state.from, state.to);
