@@ -47,10 +47,10 @@ export class Choice {
     this.#at = 0;
   }
 
-  /** It did not get through. `isUnreachable`: nothing would have. */
+  /** It did not get through. `isUnreachable`: not even to a server that was reached before. */
   failed(isUnreachable: boolean): void {
     this.#failures += 1;
-    if (this.#probing || isUnreachable) {
+    if (this.#probing || (isUnreachable && this.#worked.size > 0)) {
       this.#probing = false;
       this.#at = this.#home;
     } else if (!this.#worked.has(this.current) || this.#failures >= PATIENCE) {
