@@ -27,6 +27,7 @@ mod redis;
 mod restored;
 mod revocations;
 mod rolling;
+mod sdk;
 mod spread;
 mod streams;
 mod workers;
