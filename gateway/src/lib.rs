@@ -21,6 +21,7 @@ use tokio::sync::{Notify, watch};
 mod accept;
 mod cross_origin;
 mod echo;
+mod faults;
 mod hub;
 mod occupancy;
 mod polls;
@@ -30,6 +31,7 @@ mod sse;
 mod streams;
 mod wire;
 
+pub use faults::{Fault, Faults};
 use hub::{Hub, Pages};
 use occupancy::Watching;
 use wire::Accounts;
@@ -77,6 +79,9 @@ pub struct GatewayConfig {
     /// Opens `GET /test/echo`, which echoes every message; for test suites of WebSocket servers.
     #[serde(skip)]
     pub test_endpoints: bool,
+    /// Whether faults can be made on purpose; for test suites of clients.
+    #[serde(skip)]
+    pub faults: bool,
 }
 
 impl Default for GatewayConfig {
@@ -86,6 +91,7 @@ impl Default for GatewayConfig {
             pusher: PusherConfig::default(),
             drain_window: Duration::from_secs(30),
             test_endpoints: false,
+            faults: false,
         }
     }
 }
@@ -98,6 +104,7 @@ pub struct Gateway {
 
 /// What the threads of a gateway share.
 struct Shared {
+    faults: Option<Faults>,
     config: GatewayConfig,
     ports: GatewayPorts,
     watching: Watching,
@@ -139,6 +146,7 @@ impl Gateway {
     /// A gateway over these ports.
     pub fn new(config: GatewayConfig, ports: GatewayPorts) -> Self {
         let shared = Shared {
+            faults: config.faults.then(Faults::default),
             config,
             ports,
             watching: Watching::default(),
@@ -197,6 +205,11 @@ impl Gateway {
     /// Says that the node ends: who does not come back elsewhere leaves its channels soon. After [`Gateway::drained`].
     pub async fn retire(&self) {
         self.shared.ports.presence.retire().await;
+    }
+
+    /// The faults that can be made on purpose, if they can.
+    pub fn faults(&self) -> Option<&Faults> {
+        self.shared.faults.as_ref()
     }
 
     fn is_draining(&self) -> bool {

@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     delivery::Delivering,
     demo::{self, Demo},
-    listening, ops, output,
+    faults, listening, ops, output,
     problem::Problem,
     process::{self, Ending, Endings},
     public,
@@ -67,6 +67,10 @@ pub fn run(config: &Config, role: Role, extras: Extras) -> Result<(), Problem> {
     process::raise_open_files();
     for variable in &config.passed_over {
         warn!("{}. {}", variable.what, variable.remedy);
+    }
+    if config.gateway.faults {
+        faults::require_loopback(config)?;
+        warn!("Faults can be made with POST /test/faults on the operations listener: this server is for tests");
     }
     let secured = Secured::read(config, role, extras)?;
     let engine = process::engine()?;
@@ -183,7 +187,9 @@ fn start(
     for task in node.tasks {
         engine.spawn(task);
     }
-    let ops = ops::serve(ops_listener, node.readiness.clone(), metrics).map_err(|error| cannot_serve(&error))?;
+    let faults = node.gateway.as_ref().and_then(|gateway| gateway.faults().cloned());
+    let ops = ops::serve(ops_listener, node.readiness.clone(), metrics, faults);
+    let ops = ops.map_err(|error| cannot_serve(&error))?;
     let public = match listener {
         Some(listener) => {
             let arrivals = secured.arrivals(config);

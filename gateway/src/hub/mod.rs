@@ -27,6 +27,7 @@ use crate::{Drain, Gateway, sockets::Mail, wire::Outbox};
 mod catch_up;
 mod channel;
 mod fan_out;
+mod faults;
 mod frames;
 mod history;
 mod locate;
@@ -73,7 +74,7 @@ struct Socket {
 impl Hub {
     /// A hub for this thread, listening to the bus.
     pub(crate) fn start(gateway: Gateway) -> Rc<Self> {
-        let gate = Gate::new(Arc::clone(&gateway.ports().enforcement));
+        let gate = Gate::new(Arc::clone(&gateway.ports().enforcement), gateway.faults().cloned());
         let hub = Rc::new_cyclic(|this| Self {
             gateway,
             gate,
@@ -87,6 +88,7 @@ impl Hub {
         actix_rt::spawn(listen(Rc::clone(&hub)));
         actix_rt::spawn(occupancy::tell(Rc::clone(&hub)));
         actix_rt::spawn(revocations::obey_changes(Rc::clone(&hub)));
+        actix_rt::spawn(faults::suffer(Rc::clone(&hub)));
         hub
     }
 

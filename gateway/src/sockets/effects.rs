@@ -173,6 +173,10 @@ impl SocketActor {
     ) {
         let Some(grant) = self.connection.grant() else { return };
         let (hub, app, name) = (Rc::clone(&self.hub), grant.profile.app.id.clone(), channel.clone());
+        let start = match hub.gateway().faults() {
+            Some(faults) => faults.start(start),
+            None => start,
+        };
         let place = place.clone();
         let located = async move { hub.locate(app, name, start, presence).await };
         context.spawn(located.into_actor(self).map(move |(outcome, hold), actor, context| {

@@ -30,6 +30,7 @@ mod resumes;
 mod revocations;
 mod revoked_flows;
 mod rolling;
+mod sdk;
 mod spread;
 mod streams;
 mod workers;

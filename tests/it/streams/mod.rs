@@ -5,6 +5,7 @@ mod browsers;
 mod cross_origin;
 mod cursors;
 mod polls;
+mod positions;
 mod refusals;
 mod slow;
 mod sse;
