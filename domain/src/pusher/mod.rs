@@ -6,4 +6,4 @@ mod switches;
 
 pub use signatures::{BadSignature, Signed, signature, verify};
 pub use socket_ids::{connection_of, socket_id};
-pub use switches::{PusherSwitches, app_id};
+pub use switches::{PusherSwitches, SwitchesPatch, app_id};
