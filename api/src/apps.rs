@@ -1,5 +1,7 @@
 //! Apps: what keys, rules and channels belong to.
 
+use std::collections::BTreeMap;
+
 use actix_web::{
     delete, get, patch, post,
     web::{Data, ServiceConfig},
@@ -11,6 +13,7 @@ use fanfare_domain::{
     bus::Broadcast,
     ids::{AppId, TenantId},
     origins::{BadOrigin, Origins},
+    pusher::{self, PusherSwitches},
 };
 use fanfare_protocol::ErrorCode;
 use serde::{Deserialize, Serialize};
@@ -26,6 +29,10 @@ use crate::{
     services::{Services, to_its_end},
     tenants::label,
 };
+
+mod switches;
+
+use switches::{PusherOptions, PusherOptionsPatch};
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config.service(list_apps).service(make_app).service(show_app).service(change_app).service(remove_app);
@@ -45,8 +52,18 @@ pub(crate) struct AppView {
     name: String,
     /// A disabled app refuses its keys and tokens, and its connections are closed.
     enabled: bool,
-    /// Whether Pusher clients are served; not on this server.
+    /// Whether Pusher's clients and server libraries are served.
     pusher: bool,
+    /// The number by which Pusher's server libraries name the app; absent where they are not served. Its API keys serve as Pusher's key and secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pusher_app_id: Option<String>,
+    /// What Pusher's clients may do.
+    pusher_options: PusherOptions,
+    /// Where they are served: what subscribing takes, by what a channel's name begins with. Channels without a prefix are open to whoever holds the app's
+    /// key (the id of an API key, which web pages show to everybody) through Pusher's clients; what native clients may do is unchanged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    pusher_access: Option<BTreeMap<&'static str, &'static str>>,
     /// The web pages that may use it from a browser: `*` for any, `https://app.example.com`, or `https://*.example.com`.
     origins: Vec<String>,
     /// Whether a trace of deliveries is kept, so that they can be explained.
@@ -58,12 +75,16 @@ pub(crate) struct AppView {
 
 impl From<App> for AppView {
     fn from(app: App) -> Self {
+        let switches = app.pusher;
         Self {
+            pusher_app_id: switches.enabled.then(|| pusher::app_id(&app.id)),
             id: app.id,
             tenant: app.tenant,
             name: app.name,
             enabled: app.enabled,
-            pusher: false,
+            pusher: switches.enabled,
+            pusher_options: switches.into(),
+            pusher_access: switches.enabled.then(switches::access),
             origins: app.origins.to_list(),
             delivery_trace: app.traced_since.is_some(),
             created_at: app.created_at,
@@ -77,10 +98,11 @@ impl From<App> for AppView {
 pub(crate) struct NewApp {
     /// What it is called: 1 to 100 characters.
     name: String,
-    /// Whether Pusher clients are wanted. This version does not serve them, whatever is asked; the answer says `false`.
+    /// Whether Pusher's clients and server libraries are served; not, where it is absent. Then channels without a prefix are open to whoever holds the app's key.
     #[serde(default)]
-    #[expect(dead_code, reason = "it is checked to be a Boolean, and nothing more")]
     pusher: bool,
+    /// What Pusher's clients may do.
+    pusher_options: Option<PusherOptionsPatch>,
     /// The web pages that may use it from a browser: at most 100 of `*`, `https://app.example.com` and `https://*.example.com`. Any, where
     /// it is absent.
     origins: Option<Vec<String>>,
@@ -99,9 +121,10 @@ pub(crate) struct AppPatch {
     name: Option<String>,
     /// Whether it is enabled.
     enabled: Option<bool>,
-    /// Whether Pusher clients are served; only `false` is possible on this server.
-    #[serde(default)]
+    /// Whether Pusher's clients and server libraries are served. Then channels without a prefix are open to whoever holds the app's key.
     pusher: Option<bool>,
+    /// What Pusher's clients may do; options that are absent stay as they are.
+    pusher_options: Option<PusherOptionsPatch>,
     /// The web pages that may use it from a browser; connections from others are closed.
     origins: Option<Vec<String>>,
     /// Whether a trace of deliveries is kept. Switching it off forgets what there is.
@@ -113,15 +136,6 @@ impl Body for AppPatch {}
 fn origins(list: Option<Vec<String>>) -> Result<Option<Origins>, ApiError> {
     let bad = |bad: BadOrigin| ApiError::field(format!("/origins/{}", bad.at), bad.to_string());
     list.map(Origins::parse).transpose().map_err(bad)
-}
-
-/// Switching it on later must not seem to succeed.
-fn refuse_pusher(wanted: bool) -> Result<(), ApiError> {
-    if wanted {
-        Err(ApiError::field("/pusher", "this server does not serve Pusher clients; leave it out or `false`"))
-    } else {
-        Ok(())
-    }
 }
 
 refusals!(ListAppsRefusals: SESSION, &[ErrorCode::NotFound, ErrorCode::InvalidBody], ANY);
@@ -138,7 +152,7 @@ refusals!(ListAppsRefusals: SESSION, &[ErrorCode::NotFound, ErrorCode::InvalidBo
     ),
     responses(
         (status = 200, description = "A page of apps.", body = List<AppView>, example = json!({
-            "items": [{"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "origins": ["*"], "delivery_trace": false, "created_at": 1_764_000_000_000u64}],
+            "items": [{"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "pusher_options": {"client_events": true, "sign_in": true, "watchlists": true, "subscription_counts": true, "authorized_connections": false, "batch_webhooks": false}, "origins": ["*"], "delivery_trace": false, "created_at": 1_764_000_000_000u64}],
             "next": null
         })),
         ListAppsRefusals
@@ -164,10 +178,10 @@ refusals!(MakeAppRefusals: SESSION, CHANGE, BODY, &[ErrorCode::NotFound, ErrorCo
 #[utoipa::path(
     tag = "apps",
     params(("tenant" = String, Path, description = "The tenant's id.", example = "ten_01k2v3")),
-    request_body(content = NewApp, example = json!({"name": "prod", "origins": ["https://app.example.com"]})),
+    request_body(content = NewApp, example = json!({"name": "prod", "pusher": true, "origins": ["https://app.example.com"]})),
     responses(
         (status = 201, description = "The app.", body = AppView, example = json!(
-            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "origins": ["https://app.example.com"], "delivery_trace": false, "created_at": 1_764_000_000_000u64}
+            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": true, "pusher_app_id": "4711047110", "pusher_access": {"*": "app_key", "private-*": "signature", "presence-*": "signature"}, "pusher_options": {"client_events": true, "sign_in": true, "watchlists": true, "subscription_counts": true, "authorized_connections": false, "batch_webhooks": false}, "origins": ["https://app.example.com"], "delivery_trace": false, "created_at": 1_764_000_000_000u64}
         )),
         MakeAppRefusals
     ),
@@ -182,7 +196,9 @@ pub(crate) async fn make_app(
     let most = services.ports.plans.limits(&scope.target.plan).apps;
     let (name, origins) = (label("/name", &new.name)?, origins(new.origins)?.unwrap_or_else(Origins::any));
     let now = services.now();
-    let app = App { origins, traced_since: new.delivery_trace.then_some(now), ..App::new(scope.target.id, name, now) };
+    let pusher = switches::turned(Some(new.pusher), new.pusher_options).turn(PusherSwitches::default());
+    let traced_since = new.delivery_trace.then_some(now);
+    let app = App { origins, traced_since, pusher, ..App::new(scope.target.id, name, now) };
     services.ports.apps.insert(&app, most).await?;
     if new.delivery_trace {
         change_trace(&services, &app.id, Some(now)).await;
@@ -201,7 +217,7 @@ refusals!(ShowAppRefusals: SESSION, &[ErrorCode::NotFound], ANY);
     params(("app" = String, Path, description = "The app's id.", example = "app_01k2v3")),
     responses(
         (status = 200, description = "The app.", body = AppView, example = json!(
-            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "origins": ["*"], "delivery_trace": false, "created_at": 1_764_000_000_000u64}
+            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": true, "pusher": false, "pusher_options": {"client_events": true, "sign_in": true, "watchlists": true, "subscription_counts": true, "authorized_connections": false, "batch_webhooks": false}, "origins": ["*"], "delivery_trace": false, "created_at": 1_764_000_000_000u64}
         )),
         ShowAppRefusals
     ),
@@ -223,7 +239,7 @@ refusals!(ChangeAppRefusals: SESSION, CHANGE, BODY, &[ErrorCode::NotFound, Error
     request_body(content = AppPatch, example = json!({"enabled": false})),
     responses(
         (status = 200, description = "The app as it is now.", body = AppView, example = json!(
-            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": false, "pusher": false, "origins": ["*"], "delivery_trace": false, "created_at": 1_764_000_000_000u64}
+            {"id": "app_01k2v3", "tenant": "ten_01k2v3", "name": "prod", "enabled": false, "pusher": false, "pusher_options": {"client_events": true, "sign_in": true, "watchlists": true, "subscription_counts": true, "authorized_connections": false, "batch_webhooks": false}, "origins": ["*"], "delivery_trace": false, "created_at": 1_764_000_000_000u64}
         )),
         ChangeAppRefusals
     ),
@@ -235,13 +251,12 @@ pub(crate) async fn change_app(
     services: Data<Services>,
 ) -> Result<Answer<AppView>, ApiError> {
     let Then(scope, Valid(patch)) = input;
-    refuse_pusher(patch.pusher.unwrap_or(false))?;
     let name = patch.name.map(|name| label("/name", &name)).transpose()?;
     // A trace that is kept already goes on.
     let is_switched = patch.delivery_trace.filter(|is_on| *is_on != scope.target.traced_since.is_some());
     let traced_since = is_switched.map(|is_on| is_on.then(|| services.now()));
-    let patch =
-        apps::AppPatch { name, enabled: patch.enabled, origins: origins(patch.origins)?, traced_since, pusher: None };
+    let pusher = switches::turned(patch.pusher, patch.pusher_options);
+    let patch = apps::AppPatch { name, enabled: patch.enabled, origins: origins(patch.origins)?, traced_since, pusher };
     let app = to_its_end(async move {
         let changed = services.ports.apps.update(&scope.target.tenant, &scope.target.id, &patch).await?;
         let app = changed.ok_or_else(|| Refusal::plain(ErrorCode::NotFound))?;

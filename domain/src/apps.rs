@@ -6,7 +6,7 @@ use crate::{
     StoreError, Timestamp,
     ids::{AppId, TenantId},
     origins::Origins,
-    pusher::PusherSwitches,
+    pusher::{PusherSwitches, SwitchesPatch},
     secrets,
     stores::Page,
 };
@@ -63,8 +63,8 @@ pub struct AppPatch {
     pub origins: Option<Origins>,
     /// Since when it keeps a trace of deliveries; `None` within: it keeps none from now on.
     pub traced_since: Option<Option<Timestamp>>,
-    /// What it lets Pusher's clients do from now on.
-    pub pusher: Option<PusherSwitches>,
+    /// Which of its switches for Pusher's clients are turned.
+    pub pusher: SwitchesPatch,
 }
 
 /// Apps by tenant.

@@ -53,10 +53,7 @@ async fn a_tenant_shows_its_plan_and_can_be_renamed() {
 async fn apps_are_made_listed_changed_and_removed() {
     let (_server, tenant) = start().await;
     let apps = format!("/v1/tenants/{}/apps", tenant.tenant);
-    let made = tenant
-        .control(Method::POST, &apps, json!({"name": "staging", "pusher": true}))
-        .await
-        .expect(StatusCode::CREATED);
+    let made = tenant.control(Method::POST, &apps, json!({"name": "staging"})).await.expect(StatusCode::CREATED);
     assert_eq!((&made["name"], &made["enabled"], &made["pusher"]), (&json!("staging"), &json!(true), &json!(false)));
     let app = format!("/v1/apps/{}", made["id"].as_str().expect("an id"));
     assert_eq!(tenant.control(Method::GET, &app, Value::Null).await.expect(StatusCode::OK), made);
@@ -67,7 +64,7 @@ async fn apps_are_made_listed_changed_and_removed() {
     );
     let changed = tenant.control(Method::PATCH, &app, json!({"name": "stage"})).await.expect(StatusCode::OK);
     assert_eq!((&changed["name"], &changed["enabled"]), (&json!("stage"), &json!(true)));
-    for bad in [json!({"name": ""}), json!({"pusher": true}), json!({"later": 1}), json!({"enabled": "no"})] {
+    for bad in [json!({"name": ""}), json!({"pusher": "yes"}), json!({"later": 1}), json!({"enabled": "no"})] {
         tenant.control(Method::PATCH, &app, bad.clone()).await.expect_problem(422, "invalid_body");
     }
     for bad in [json!({}), json!({"name": "x", "pusher": 1}), json!({"name": 1})] {
@@ -93,6 +90,75 @@ async fn changes_of_other_things_at_the_same_time_do_not_enable_an_app() {
         tokio::join!(change(json!({"name": "a"})), disable, change(json!({"name": "b"})), change(json!({"name": "c"})));
         let now = tenant.control(Method::GET, &app, Value::Null).await.expect(StatusCode::OK);
         assert_eq!(now["enabled"], false);
+    }
+}
+
+#[tokio::test]
+async fn an_app_speaks_pusher_when_it_is_switched_on_and_says_who_may_subscribe() {
+    let (_server, tenant) = start().await;
+    let app = format!("/v1/apps/{}", tenant.app);
+    let patch = async |body: Value| tenant.control(Method::PATCH, &app, body).await.expect(StatusCode::OK);
+    let mut options = json!({"client_events": true, "sign_in": true, "watchlists": true, "subscription_counts": true,
+        "authorized_connections": false, "batch_webhooks": false});
+    let off = tenant.control(Method::GET, &app, Value::Null).await.expect(StatusCode::OK);
+    assert_eq!((&off["pusher"], &off["pusher_options"]), (&json!(false), &options));
+    assert!(off.get("pusher_app_id").is_none() && off.get("pusher_access").is_none(), "{off}");
+
+    let on = patch(json!({"pusher": true})).await;
+    let number = on["pusher_app_id"].as_str().expect("a number").to_owned();
+    assert!(!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()), "{number}");
+    assert_eq!((&on["pusher"], &on["pusher_options"]), (&json!(true), &options));
+    assert_eq!(on["pusher_access"], json!({"*": "app_key", "private-*": "signature", "presence-*": "signature"}));
+    assert_eq!(tenant.control(Method::GET, &app, Value::Null).await.expect(StatusCode::OK), on);
+
+    let changed = patch(json!({"pusher_options": {"watchlists": false, "batch_webhooks": true}})).await;
+    (options["watchlists"], options["batch_webhooks"]) = (json!(false), json!(true));
+    assert_eq!((&changed["pusher"], &changed["pusher_options"]), (&json!(true), &options));
+    let renamed = patch(json!({"name": "other", "pusher_options": {}})).await;
+    assert_eq!((&renamed["pusher"], &renamed["pusher_options"]), (&json!(true), &options));
+    let off = patch(json!({"pusher": false})).await;
+    assert_eq!((&off["pusher"], &off["pusher_options"]), (&json!(false), &options));
+    assert_eq!(patch(json!({"pusher": true})).await["pusher_app_id"], number, "the number stays an app's");
+    for bad in
+        [json!({"pusher_options": {"later": true}}), json!({"pusher_options": {"sign_in": 1}}), json!({"pusher": 1})]
+    {
+        tenant.control(Method::PATCH, &app, bad).await.expect_problem(422, "invalid_body");
+    }
+}
+
+#[tokio::test]
+async fn an_app_is_made_with_pusher_and_its_options_at_once() {
+    let (_server, tenant) = start().await;
+    let apps = format!("/v1/tenants/{}/apps", tenant.tenant);
+    let new = json!({"name": "web", "pusher": true, "pusher_options": {"sign_in": false}});
+    let made = tenant.control(Method::POST, &apps, new).await.expect(StatusCode::CREATED);
+    let options = &made["pusher_options"];
+    assert_eq!(
+        (&made["pusher"], &options["sign_in"], &options["watchlists"]),
+        (&json!(true), &json!(false), &json!(true))
+    );
+    assert!(made["pusher_app_id"].is_string() && made["pusher_access"].is_object(), "{made}");
+    let bad = json!({"name": "web", "pusher_options": {"enabled": true}});
+    tenant.control(Method::POST, &apps, bad).await.expect_problem(422, "invalid_body");
+}
+
+#[tokio::test]
+async fn switches_changed_at_the_same_time_do_not_undo_each_other() {
+    let (_server, tenant) = start().await;
+    let app = format!("/v1/apps/{}", tenant.app);
+    let change = async |patch: Value| tenant.control(Method::PATCH, &app, patch).await.expect(StatusCode::OK);
+    for value in [true, false, true] {
+        let option = |name: &str| json!({"pusher_options": {name: value}});
+        tokio::join!(
+            change(json!({"pusher": value})),
+            change(option("client_events")),
+            change(option("sign_in")),
+            change(option("authorized_connections")),
+        );
+        let now = change(json!({"name": "same"})).await;
+        let options = &now["pusher_options"];
+        let all = [&now["pusher"], &options["client_events"], &options["sign_in"], &options["authorized_connections"]];
+        assert_eq!(all, [&json!(value); 4]);
     }
 }
 

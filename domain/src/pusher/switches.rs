@@ -39,6 +39,40 @@ impl Default for PusherSwitches {
     }
 }
 
+/// Which switches to turn; what is `None` stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SwitchesPatch {
+    /// Whether Pusher's clients and libraries are served at all.
+    pub enabled: Option<bool>,
+    /// Whether clients may send events.
+    pub client_events: Option<bool>,
+    /// Whether connections may sign in.
+    pub sign_in: Option<bool>,
+    /// Whether those who sign in may watch who else does.
+    pub watchlists: Option<bool>,
+    /// Whether subscribers are told how many they are.
+    pub subscription_counts: Option<bool>,
+    /// Whether connections are closed that show no right to be here.
+    pub authorized_connections: Option<bool>,
+    /// Whether several events travel in one webhook.
+    pub batch_webhooks: Option<bool>,
+}
+
+impl SwitchesPatch {
+    /// The switches after they were turned.
+    pub fn turn(&self, switches: PusherSwitches) -> PusherSwitches {
+        PusherSwitches {
+            enabled: self.enabled.unwrap_or(switches.enabled),
+            client_events: self.client_events.unwrap_or(switches.client_events),
+            sign_in: self.sign_in.unwrap_or(switches.sign_in),
+            watchlists: self.watchlists.unwrap_or(switches.watchlists),
+            subscription_counts: self.subscription_counts.unwrap_or(switches.subscription_counts),
+            authorized_connections: self.authorized_connections.unwrap_or(switches.authorized_connections),
+            batch_webhooks: self.batch_webhooks.unwrap_or(switches.batch_webhooks),
+        }
+    }
+}
+
 /// The number by which Pusher's libraries name an app: ten digits, made from its id. It identifies, and opens nothing: the key that signs says
 /// which app it is.
 pub fn app_id(app: &AppId) -> String {

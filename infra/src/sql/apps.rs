@@ -8,7 +8,7 @@ use fanfare_domain::{
     apps::{App, AppPatch, Apps},
     ids::{AppId, TenantId},
     origins::Origins,
-    pusher::PusherSwitches,
+    pusher::{PusherSwitches, SwitchesPatch},
     revocations::Subject,
     stores::Page,
 };
@@ -151,14 +151,15 @@ impl Apps for SqlStore {
     }
 
     async fn update(&self, tenant: &TenantId, app: &AppId, patch: &AppPatch) -> Result<Option<App>, StoreError> {
-        let changes = AppChanges {
+        let mut changes = AppChanges {
             name: patch.name.clone(),
             enabled: patch.enabled,
             origins: patch.origins.as_ref().map(written),
             traced_since: patch.traced_since.map(|since| since.map(stored)),
-            pusher: patch.pusher.as_ref().map(switches_text),
+            pusher: None,
         };
-        if changes == AppChanges::default() {
+        let turned = patch.pusher;
+        if changes == AppChanges::default() && turned == SwitchesPatch::default() {
             return Ok(Apps::find(self, app).await?.filter(|found| found.tenant == *tenant));
         }
         let (tenant, app) = (tenant.clone(), app.clone());
@@ -166,7 +167,7 @@ impl Apps for SqlStore {
             .work(|db| async move {
                 let mut conn = db.write().await?;
                 conn.begin().await?;
-                let changed = update(&mut conn, &tenant, &app, &changes).await;
+                let changed = update(&mut conn, &tenant, &app, &mut changes, turned).await;
                 revocations::finish(&db, &mut conn, changed).await
             })
             .await
@@ -208,20 +209,33 @@ pub(super) async fn lock(conn: &mut Conn, app: &str) -> Result<(), StoreError> {
         .map(drop)
 }
 
-/// That an app is disabled is noted among the revocations, so that no node misses it.
+/// That an app is disabled is noted among the revocations, so that no node misses it. Switches are one column: they are read under the lock of the
+/// app, so that whoever turns another one at the same time does not undo this.
 async fn update(
     conn: &mut Conn,
     tenant: &TenantId,
     app: &AppId,
-    changes: &AppChanges,
+    changes: &mut AppChanges,
+    turned: SwitchesPatch,
 ) -> Result<Option<App>, StoreError> {
     let last = match changes.enabled {
         Some(false) => Some(revocations::lock(conn).await?),
         _ => None,
     };
+    if turned != SwitchesPatch::default() {
+        lock(conn, app.as_str()).await?;
+        let stored = on_dialect!(&mut *conn, |c| apps::table
+            .find(app.as_str())
+            .select(apps::pusher)
+            .first::<Option<String>>(c)
+            .await
+            .optional())?;
+        let stored = stored.flatten().as_deref().map(switches).transpose()?.unwrap_or_default();
+        changes.pusher = Some(switches_text(&turned.turn(stored)));
+    }
     let changed = on_dialect!(&mut *conn, |c| diesel::update(apps::table.find(app.as_str()))
         .filter(apps::tenant_id.eq(tenant.as_str()))
-        .set(changes)
+        .set(&*changes)
         .returning(AppRow::as_returning())
         .get_result(c)
         .await

@@ -8,7 +8,7 @@ use fanfare_domain::{
     ids::{AppId, TenantId},
     keys::{Key, Keys},
     origins::Origins,
-    pusher::PusherSwitches,
+    pusher::{PusherSwitches, SwitchesPatch},
     rules::{Rule, Rules},
     stores::Page,
 };
@@ -29,7 +29,7 @@ pub async fn an_app_can_be_read_back_and_changed(store: &(impl Accounts + Apps))
         enabled: Some(false),
         origins: Some(origins.clone()),
         traced_since: Some(Some(NOW)),
-        pusher: Some(switches),
+        pusher: SwitchesPatch { enabled: Some(true), watchlists: Some(false), ..SwitchesPatch::default() },
     };
     assert_eq!((found.traced_since, found.pusher), (None, PusherSwitches::default()));
     let changed = store.update(&app.tenant, &app.id, &patch).await.unwrap().unwrap();
@@ -60,6 +60,35 @@ pub async fn a_change_of_one_thing_leaves_the_others(store: &(impl Accounts + Ap
         let changed = store.update(&app.tenant, &app.id, &patch).await.unwrap().unwrap();
         assert_eq!((changed.name.as_str(), changed.enabled), expected, "{patch:?}");
     }
+}
+
+pub async fn switches_turned_at_the_same_time_do_not_undo_each_other(store: &(impl Accounts + Apps)) {
+    let app = new_app(store).await;
+    let off = Some(false);
+    let turns = [
+        SwitchesPatch { enabled: Some(true), ..SwitchesPatch::default() },
+        SwitchesPatch { client_events: off, ..SwitchesPatch::default() },
+        SwitchesPatch { sign_in: off, ..SwitchesPatch::default() },
+        SwitchesPatch { watchlists: off, ..SwitchesPatch::default() },
+        SwitchesPatch { subscription_counts: off, ..SwitchesPatch::default() },
+        SwitchesPatch { authorized_connections: Some(true), ..SwitchesPatch::default() },
+        SwitchesPatch { batch_webhooks: Some(true), ..SwitchesPatch::default() },
+    ];
+    let turn = async |pusher: SwitchesPatch| {
+        let patch = AppPatch { pusher, ..AppPatch::default() };
+        store.update(&app.tenant, &app.id, &patch).await.unwrap().unwrap()
+    };
+    futures::future::join_all(turns.map(turn)).await;
+    let all = PusherSwitches {
+        enabled: true,
+        client_events: false,
+        sign_in: false,
+        watchlists: false,
+        subscription_counts: false,
+        authorized_connections: true,
+        batch_webhooks: true,
+    };
+    assert_eq!(Apps::find(store, &app.id).await.unwrap().unwrap().pusher, all);
 }
 
 pub async fn a_tenant_has_so_many_apps_however_many_come_at_once(store: &(impl Accounts + Apps)) {

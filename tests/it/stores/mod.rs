@@ -83,6 +83,7 @@ hold_sql_engines_to! {
     apps = crate::stores::apps:
         an_app_can_be_read_back_and_changed
         a_change_of_one_thing_leaves_the_others
+        switches_turned_at_the_same_time_do_not_undo_each_other
         a_tenant_has_so_many_apps_however_many_come_at_once
         apps_are_listed_by_id_page_by_page
         an_id_can_be_taken_only_once
