@@ -15,6 +15,7 @@ use crate::harness::{
 mod caches;
 mod deliveries;
 mod drains;
+mod ephemerals;
 mod gateways;
 mod limits;
 mod occupancy;
