@@ -30,10 +30,11 @@ use crate::{
     secured::Secured,
 };
 
-/// When a process that was asked to end does so, counted from the end of its drain, whatever still goes on; all that was answered is durable.
-const END: Duration = Duration::from_millis(4_500);
+/// When a process that was asked to end stops waiting, counted from the end of its drain, whatever still goes on; all that was answered is durable.
+/// It promises to be gone within 5 s: the rest is for its threads, on a machine that has much else to do.
+const END: Duration = Duration::from_secs(4);
 /// How long of that time sockets may take that were sent away already.
-const LAST_SOCKETS: Duration = Duration::from_secs(3);
+const LAST_SOCKETS: Duration = Duration::from_millis(2_500);
 /// How long of that time it may take to tell the other nodes that this one ends; who is not told finds out by leases.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long the last spans may take of that time, and where nothing of it is left.

@@ -12,6 +12,7 @@ use crate::harness::{
     waiting::{until, within},
 };
 
+mod browsers;
 mod caches;
 mod deliveries;
 mod drains;

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use crate::harness::{
     streams::{polls_are_in, serials},
     tenants::start,
-    tokens::every_right,
 };
 
 #[tokio::test]
@@ -98,14 +97,6 @@ async fn a_waiting_poll_ends_with_the_key_and_is_answered_by_a_node_that_goes() 
     let (answer, status) = tokio::join!(tenant.poll(&token, &query), ending);
     assert!(status.success());
     assert_eq!(answer.expect(StatusCode::OK)["messages"], json!([]));
-}
-
-#[tokio::test]
-async fn a_token_that_ends_while_a_poll_waits_ends_the_poll() {
-    let (_server, tenant) = start().await;
-    let token = tenant.short_token("ann", every_right(), 5.0);
-    let (_, cursor) = tenant.polled(&token, "channel=chat:1").await;
-    tenant.poll(&token, &format!("channel=chat:1&cursor={cursor}")).await.expect_problem(401, "token_expired");
 }
 
 #[tokio::test]

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use crate::harness::{
     server::{Options, Server, signal},
     tenants::{Tenant, start},
-    tokens::every_right,
     waiting::until,
 };
 
@@ -114,17 +113,6 @@ async fn an_idle_stream_says_every_15_s_that_it_lives() {
     // The machine's own pings were answered meanwhile, and are no events.
     tenant.publish("chat:1", json!(1)).await;
     stream.serials(1..=1).await;
-}
-
-#[tokio::test]
-async fn a_stream_ends_with_its_token_and_says_so() {
-    let (_server, tenant) = start().await;
-    let token = tenant.short_token("ann", every_right(), 5.0);
-    let mut stream = tenant.stream(&token, "channel=chat:1", None).await;
-    stream.next_of("open").await;
-    let end = stream.ended().await.pop().expect("an end");
-    assert_eq!((end.event.as_str(), &end.data["error"]["code"]), ("error", &json!("token_expired")));
-    tenant.refused_stream(&token, "channel=chat:1").await.expect_problem(401, "token_expired");
 }
 
 #[tokio::test]
