@@ -153,3 +153,36 @@ async fn a_channel_of_many_keeps_its_order_for_all_who_come_and_go_while_it_is_h
     };
     tokio::join!(publishing, following, coming);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_while_a_slow_client_catches_up_comes_behind_its_backlog_whole_and_in_order() {
+    const BACKLOG: u64 = 60;
+    const FLOOD: u64 = 60;
+    let (_server, tenant) = start().await;
+    let text = "x".repeat(30_000);
+    let mut epoch = Value::Null;
+    for serial in 1..=BACKLOG {
+        assert_eq!(tenant.publish("room", json!(text)).await, serial);
+        if epoch.is_null() {
+            epoch = connect(&tenant, 0).await.subscribe("room").await["epoch"].clone();
+        }
+    }
+    let token = tenant.short_token("slow", every_right(), 600.0);
+    let mut slow = Socket::open_narrow(&tenant.url).await;
+    slow.ask(json!({"op": "connect", "token": token})).await;
+    let ok = slow.resume("room", epoch.as_str().expect("an epoch"), 0).await;
+    assert_eq!(ok["backlog"], BACKLOG);
+    // Nothing is read while many times of what a socket holds is published, all of it live; and the rest of it between what is read.
+    for serial in BACKLOG + 1..=BACKLOG + FLOOD {
+        assert_eq!(tenant.publish("room", json!(text)).await, serial);
+    }
+    for serial in 1..=BACKLOG + FLOOD {
+        assert_eq!(slow.event_of("message").await["serial"], serial);
+        if serial % 10 == 0 {
+            tenant.publish("room", json!(text)).await;
+        }
+    }
+    for serial in BACKLOG + FLOOD + 1..=BACKLOG + FLOOD + (BACKLOG + FLOOD) / 10 {
+        assert_eq!(slow.event_of("message").await["serial"], serial);
+    }
+}

@@ -12,9 +12,11 @@ use crate::harness::{
     waiting::{until, within},
 };
 
+mod browsers;
 mod caches;
 mod deliveries;
 mod drains;
+mod ephemerals;
 mod gateways;
 mod limits;
 mod occupancy;

@@ -229,7 +229,7 @@ async fn while_messages_flow_over_three_gateways_nothing_of_a_second_after_the_a
         case("an app that is deleted", &deleted, signed(&deleted), Does::DeleteApp, 4020, "app_disabled"),
         case("a tenant", &suspended, signed(&suspended), Does::Suspend, 4020, "app_disabled"),
     ] {
-        let (before, stalls) = (obeyed(&nodes, "1").await, Stalls::with(&nodes));
+        let (before, stalls) = (obeyed(&nodes, "1").await, Stalls::begin());
         case.judge(&fleet, &gateways).await;
         let grown = until("every node has counted it", async || {
             let now = obeyed(&nodes, "1").await;

@@ -7,6 +7,7 @@ pub mod haproxy;
 pub mod metrics;
 pub mod nginx;
 pub mod nodes;
+pub mod pages;
 pub mod ports;
 pub mod postgres;
 pub mod processes;

@@ -1,7 +1,6 @@
-//! What a machine with much else to do takes from a test and from the processes that it watches, so that bounds of time can be held to besides that.
+//! What a machine with much else to do takes from a test, so that bounds of time can be held to besides that.
 
 use std::{
-    collections::HashMap,
     fs,
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
@@ -9,17 +8,18 @@ use std::{
 
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
 
-use super::server::Server;
-
 /// How often the timer looks.
 const TICK: Duration = Duration::from_millis(10);
-/// How often the kernel is asked what processes waited for.
-const ASKED_EVERY: u32 = 10;
 
-/// A timer of the test's own runtime, which notes how late it is; and how long threads of processes could have run but had no core.
+/// A timer of the test's own runtime, which notes how late it is; and for how long something on this machine wanted a core, or its disk, and had to wait.
+///
+/// On a machine that does nothing else both are next to nothing, and a bound is what it says. A process of ours cannot have waited for longer than
+/// something did, so what it took besides is its own.
 #[derive(Debug)]
 pub struct Stalls {
     seen: Arc<Mutex<Seen>>,
+    /// What had been waited for when this began.
+    before: Duration,
     task: JoinHandle<()>,
 }
 
@@ -28,25 +28,15 @@ struct Seen {
     looked: Instant,
     longest: Duration,
     late: Duration,
-    /// By thread: what it had waited when it was seen first, and last. Those that ended are still counted.
-    waits: HashMap<String, (u64, u64)>,
 }
 
 impl Stalls {
-    /// Begins to watch this runtime.
+    /// Begins to watch.
     pub fn begin() -> Self {
-        Self::with(&[])
-    }
-
-    /// The same, and these servers.
-    pub fn with(servers: &[&Server]) -> Self {
-        let pids: Vec<_> = servers.iter().map(|server| server.pid()).collect();
-        let mut first =
-            Seen { looked: Instant::now(), longest: Duration::ZERO, late: Duration::ZERO, waits: HashMap::new() };
-        pids.iter().for_each(|pid| first.ask(*pid));
+        let first = Seen { looked: Instant::now(), longest: Duration::ZERO, late: Duration::ZERO };
         let seen = Arc::new(Mutex::new(first));
-        let task = tokio::spawn(watch(Arc::clone(&seen), pids));
-        Self { seen, task }
+        let task = tokio::spawn(watch(Arc::clone(&seen)));
+        Self { seen, before: waited(), task }
     }
 
     /// The longest time for which the timer was late.
@@ -55,11 +45,17 @@ impl Stalls {
         seen.longest.max(seen.since())
     }
 
-    /// All that was lost so far: every lateness of the timer, and all that threads of the processes waited for a core.
+    /// All that was lost so far: every lateness of the timer, and all that something waited for.
     pub fn lost(&self) -> Duration {
         let seen = self.seen();
-        let waited = seen.waits.values().map(|(first, last)| last - first).sum();
-        seen.late + seen.since() + Duration::from_nanos(waited)
+        seen.late + seen.since() + waited().saturating_sub(self.before)
+    }
+
+    /// Holds what took so long since this began to a bound, besides what was lost.
+    #[track_caller]
+    pub fn hold(&self, what: &str, took: Duration, bound: Duration) {
+        let lost = self.lost();
+        assert!(took < bound + lost, "{what} took {took:?}; the bound is {bound:?}, and {lost:?} were lost to others");
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -85,28 +81,23 @@ impl Seen {
         self.longest = self.longest.max(late);
         self.looked = Instant::now();
     }
+}
 
-    /// The second number of a thread's `schedstat` is how long it waited for a core, in nanoseconds. A kernel that keeps no such account tells 0.
-    fn ask(&mut self, pid: u32) {
-        for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
-            let path = task.path().join("schedstat");
-            let waited = fs::read_to_string(&path).ok().and_then(|text| text.split(' ').nth(1)?.parse().ok());
-            if let Some(waited) = waited {
-                self.waits.entry(path.display().to_string()).or_insert((waited, waited)).1 = waited;
-            }
-        }
+async fn watch(seen: Arc<Mutex<Seen>>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        seen.lock().expect("nobody panics").look();
     }
 }
 
-async fn watch(seen: Arc<Mutex<Seen>>, pids: Vec<u32>) {
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for tick in 0_u32.. {
-        ticks.tick().await;
-        let mut seen = seen.lock().expect("nobody panics");
-        seen.look();
-        if tick.is_multiple_of(ASKED_EVERY) {
-            pids.iter().for_each(|pid| seen.ask(*pid));
-        }
-    }
+/// What the kernel counts as time in which something had to wait, for a core or for a disk; nothing where it keeps no such account.
+fn waited() -> Duration {
+    let total = |of: &str| {
+        let text = fs::read_to_string(format!("/proc/pressure/{of}")).ok()?;
+        let micros = text.lines().next()?.rsplit("total=").next()?.parse().ok()?;
+        Some(Duration::from_micros(micros))
+    };
+    ["cpu", "io"].into_iter().filter_map(total).sum()
 }

@@ -4,6 +4,7 @@ mod backlog;
 mod browsers;
 mod cross_origin;
 mod cursors;
+mod expiries;
 mod polls;
 mod positions;
 mod refusals;
