@@ -1,7 +1,7 @@
 //! The queue of a single process: a publish waits here until the append that takes it is on disk.
 //!
 //! A batch is one commit, and whoever publishes alone waits for the commit that is under way. So while several apps publish, each has only its share
-//! of a batch, and apps take turns; an app that is alone fills the batch.
+//! of a batch, apps take turns, and bulk waits a moment to share a commit with those who publish few messages; an app that is alone fills the batch.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,7 +14,7 @@ use fanfare_domain::{
     publishing::{Accepted, Batch, Intake, IntakeError, Queue, QueueError, Receipt},
 };
 use fanfare_protocol::requests::Ack;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout_at};
 
 use waiting::{Entry, Waiting};
 
@@ -112,8 +112,9 @@ impl Intake for MemoryQueue {
             let ids = messages.iter().map(|accepted| accepted.message.id.clone()).collect();
             let (waiters, answers) = waiters::waiters(ids, ack);
             let entries = messages.into_iter().zip(sizes).zip(waiters);
-            let entries = entries.map(|((accepted, bytes), waiter)| Entry { accepted, bytes, waiter });
-            state.waiting.extend(entries, Instant::now());
+            let now = Instant::now();
+            let entries = entries.map(|((accepted, bytes), waiter)| Entry { accepted, bytes, waiter, since: now });
+            state.waiting.extend(entries, now);
             answers
         };
         self.0.changed.notify_one();
@@ -130,16 +131,20 @@ impl Queue for MemoryQueue {
     async fn next(&self) -> Option<Box<dyn Batch>> {
         loop {
             let changed = self.0.changed.notified();
-            {
+            let due = {
                 let mut state = self.0.lock();
-                if !state.waiting.is_empty() {
-                    return Some(Box::new(self.0.take(&mut state)));
+                let now = Instant::now();
+                match state.waiting.due(now) {
+                    Some(due) if due <= now || state.closed => return Some(Box::new(self.0.take(&mut state))),
+                    None if state.closed => return None,
+                    due => due,
                 }
-                if state.closed {
-                    return None;
-                }
+            };
+            match due {
+                // Whatever comes before may be what is waited for.
+                Some(due) => drop(timeout_at(due.into(), changed).await),
+                None => changed.await,
             }
-            changed.await;
         }
     }
 

@@ -111,10 +111,12 @@ async fn while_postgres_is_away_nobody_takes_from_the_queues() {
         count
     };
     until("every queue is taken from", async || (consumers().await == u32::from(PARTITIONS)).then_some(())).await;
-    cut(&fleet, |links| &links.postgres);
     publish_numbers(&fleet, &tenant, "chat", 1..=3).await;
+    receive_numbers(&mut socket, 1..=3).await;
+    cut(&fleet, |links| &links.postgres);
+    publish_numbers(&fleet, &tenant, "chat", 4..=6).await;
     until("nobody takes from any", async || (consumers().await == 0).then_some(())).await;
     restore(&fleet, |links| &links.postgres);
-    receive_numbers(&mut socket, 1..=3).await;
+    receive_numbers(&mut socket, 4..=6).await;
     until("every queue is taken from again", async || (consumers().await == u32::from(PARTITIONS)).then_some(())).await;
 }
