@@ -30,6 +30,7 @@ mod pipelining;
 mod presence;
 mod publish_limits;
 mod publishing;
+mod pusher;
 mod refreshing;
 mod resumes;
 mod retention;

@@ -11,6 +11,7 @@ pub mod ports;
 pub mod postgres;
 pub mod processes;
 pub mod proxy;
+pub mod pusher;
 pub mod rabbitmq;
 pub mod raw;
 pub mod redis;

@@ -1,0 +1,3 @@
+//! Pusher's protocol, by raw sockets, signed requests and stock clients.
+
+mod http;
