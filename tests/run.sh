@@ -73,6 +73,10 @@ build_previous() {
     return
   fi
   if ! git cat-file -e "$commit^{commit}"; then
+    if [[ ${CI:-} == true ]]; then
+      echo "The commit $commit is not in this clone: fetch the whole history, since the rolling upgrade is from it" >&2
+      return 1
+    fi
     echo "The commit $commit is not in this clone (a shallow one?): the rolling upgrade is from this build to itself"
     return
   fi

@@ -60,7 +60,7 @@ macro_rules! metrics {
 metrics! {
     Connections Gauge "fanfare_connections" None, "Connections that have connected and are open.";
     Sockets Gauge "fanfare_sockets" None, "Open sockets, also those that have not sent `connect` yet.";
-    ConnectionsOpened Counter "fanfare_connections_opened_total" Some("transport"), "Connections that have connected, by transport: `websocket`, `sse`, `poll` (each poll for itself).";
+    ConnectionsOpened Counter "fanfare_connections_opened_total" Some("transport"), "Connections that have connected, by transport: `websocket`, `pusher`, `sse`, `poll` (each poll for itself).";
     ConnectionsClosed Counter "fanfare_connections_closed_total" Some("reason"), "Sockets closed, by reason: an error code, or `client` where the client closed.";
     Subscriptions Gauge "fanfare_subscriptions" None, "Subscriptions of all connections.";
     OccupancyEvents Counter "fanfare_occupancy_events_total" None, "Occupancy events put on the way to a subscriber.";

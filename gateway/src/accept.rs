@@ -14,7 +14,7 @@ use fanfare_domain::{Refusal, peers::Peer};
 use fanfare_protocol::{ErrorCode, errors::Problem};
 
 use crate::{
-    Unconnected, cross_origin,
+    Faults, Unconnected, cross_origin,
     hub::Hub,
     sockets::{self, Visitor},
     streams, wire,
@@ -37,6 +37,9 @@ async fn connect(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let hub = request.app_data::<Rc<Hub>>().expect("the routes bring the hub of their thread");
     if hub.gateway().is_draining() {
         return refuse(&request, &Refusal::plain(ErrorCode::Draining));
+    }
+    if let Some(refusal) = hub.gateway().faults().and_then(Faults::refusal) {
+        return refuse(&request, &refusal);
     }
     if let Err(refusal) = require_private(&request) {
         return refuse(&request, &refusal);

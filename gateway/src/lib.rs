@@ -13,7 +13,7 @@ use actix_web::web::ServiceConfig;
 use fanfare_domain::{
     Clock, Timestamp, bus::Bus, connections::ConnectionConfig, cursors::Cursors, directory::Directory, drains::Spread,
     grants::Authenticator, history::MessageLog, limits::AppLimits, occupancy::Census, presence::Presence,
-    publishing::Publisher, revocations::Enforcement, webhooks::Notes,
+    publishing::Publisher, pusher::sessions::PusherConfig, revocations::Enforcement, webhooks::Notes,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
@@ -21,14 +21,17 @@ use tokio::sync::{Notify, watch};
 mod accept;
 mod cross_origin;
 mod echo;
+mod faults;
 mod hub;
 mod occupancy;
 mod polls;
+mod pusher;
 mod sockets;
 mod sse;
 mod streams;
 mod wire;
 
+pub use faults::{Fault, Faults};
 use hub::{Hub, Pages};
 use occupancy::Watching;
 use wire::Accounts;
@@ -68,17 +71,28 @@ pub struct GatewayPorts {
 pub struct GatewayConfig {
     /// Heartbeats and the time that `connect` may take.
     pub connection: ConnectionConfig,
+    /// Heartbeats of Pusher's clients.
+    pub pusher: PusherConfig,
     /// The time over which connections leave a gateway that was asked to end.
     #[serde(with = "humantime_serde")]
     pub drain_window: Duration,
     /// Opens `GET /test/echo`, which echoes every message; for test suites of WebSocket servers.
     #[serde(skip)]
     pub test_endpoints: bool,
+    /// Whether faults can be made on purpose; for test suites of clients.
+    #[serde(skip)]
+    pub faults: bool,
 }
 
 impl Default for GatewayConfig {
     fn default() -> Self {
-        Self { connection: ConnectionConfig::default(), drain_window: Duration::from_secs(30), test_endpoints: false }
+        Self {
+            connection: ConnectionConfig::default(),
+            pusher: PusherConfig::default(),
+            drain_window: Duration::from_secs(30),
+            test_endpoints: false,
+            faults: false,
+        }
     }
 }
 
@@ -90,6 +104,7 @@ pub struct Gateway {
 
 /// What the threads of a gateway share.
 struct Shared {
+    faults: Option<Faults>,
     config: GatewayConfig,
     ports: GatewayPorts,
     watching: Watching,
@@ -131,6 +146,7 @@ impl Gateway {
     /// A gateway over these ports.
     pub fn new(config: GatewayConfig, ports: GatewayPorts) -> Self {
         let shared = Shared {
+            faults: config.faults.then(Faults::default),
             config,
             ports,
             watching: Watching::default(),
@@ -152,6 +168,7 @@ impl Gateway {
         let test_endpoints = self.shared.config.test_endpoints;
         move |services| {
             services.app_data(hub).service(accept::resource()).service(sse::resource()).service(polls::resource());
+            services.service(pusher::resource()).service(pusher::nowhere());
             if test_endpoints {
                 services.service(echo::echo);
             }
@@ -188,6 +205,11 @@ impl Gateway {
     /// Says that the node ends: who does not come back elsewhere leaves its channels soon. After [`Gateway::drained`].
     pub async fn retire(&self) {
         self.shared.ports.presence.retire().await;
+    }
+
+    /// The faults that can be made on purpose, if they can.
+    pub fn faults(&self) -> Option<&Faults> {
+        self.shared.faults.as_ref()
     }
 
     fn is_draining(&self) -> bool {

@@ -61,6 +61,14 @@ impl Watching {
         self.wanted.notify_one();
     }
 
+    /// A subscription began or ended here: if somebody watches the channel, it is counted soon.
+    pub fn hint(&self, place: &Place) {
+        if let Some(watched) = self.lock().get_mut(place) {
+            watched.is_wanted = true;
+            self.wanted.notify_one();
+        }
+    }
+
     /// One fewer watches it.
     pub fn unwatch(&self, place: &Place) {
         let mut channels = self.lock();

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use actix_web::{HttpRequest, HttpResponse, Resource, http::Method, web};
 use bytes::Bytes;
 use fanfare_domain::{Refusal, connections::Command, history::PAGE_BYTES};
-use fanfare_protocol::{ErrorCode, Serial, websocket::text_of};
+use fanfare_protocol::{ErrorCode, Serial, events::Subscribed, websocket::text_of};
 use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
     streams::{self, Stream, said},
 };
 
-/// What the cursor and the names of a page may take of its bytes.
-const ENVELOPE_BYTES: usize = 8 * 1024;
+/// What the cursor, the positions and the names of a page may take of its bytes.
+const ENVELOPE_BYTES: usize = 64 * 1024;
 /// How long messages that are known to be there may take to be read, however short the poll is to wait.
 const BACKLOG_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -34,10 +34,13 @@ async fn poll(request: HttpRequest) -> HttpResponse {
         Err(refused) => return refused,
     };
     let hub = request.app_data::<Rc<Hub>>().expect("the routes bring the hub of their thread");
-    let page = match asked.cursor {
-        // Whoever begins is told where the channels stand.
-        None => Ok(Page::default().finish(&stream.positions.cursor())),
-        Some(_) => Gathering::new(stream).answer(asked.wait, hub).await,
+    // Whoever begins is told at once where the channels stand, and brought what is behind of those that go on.
+    let begins = asked.cursor.is_none() && asked.begins.iter().all(Option::is_none);
+    let page = if begins {
+        Ok(Page::default().finish(&stream))
+    } else {
+        let wait = if asked.goes_on() { asked.wait } else { Duration::ZERO };
+        Gathering::new(stream).answer(wait, hub).await
     };
     match page {
         Ok(page) => {
@@ -151,7 +154,7 @@ impl Gathering {
     }
 
     fn finish(self) -> String {
-        self.page.finish(&self.stream.positions.cursor())
+        self.page.finish(&self.stream)
     }
 }
 
@@ -176,8 +179,14 @@ impl Page {
         self.0.push_str(&String::from_utf8_lossy(text));
     }
 
-    fn finish(self, cursor: &str) -> String {
-        format!("{{\"messages\":[{}],\"cursor\":\"{cursor}\"}}", self.0)
+    fn finish(self, stream: &Stream) -> String {
+        self.with(&stream.positions.cursor(), &stream.started)
+    }
+
+    /// `started`: where the page began.
+    fn with(self, cursor: &str, started: &[Subscribed]) -> String {
+        let positions = serde_json::to_string(started).expect("positions are made of strings and numbers");
+        format!("{{\"messages\":[{}],\"cursor\":\"{cursor}\",\"positions\":{positions}}}", self.0)
     }
 }
 
@@ -187,12 +196,12 @@ mod tests {
 
     #[test]
     fn a_page_is_one_object_and_takes_at_least_one_message() {
-        assert_eq!(Page::default().finish("c"), r#"{"messages":[],"cursor":"c"}"#);
+        assert_eq!(Page::default().with("c", &[]), r#"{"messages":[],"cursor":"c","positions":[]}"#);
         let mut page = Page::default();
         assert!(page.has_room(2 * PAGE_BYTES));
         page.push(b"{\"op\":\"x\"}");
         page.push("{\"op\":\"é\"}".as_bytes());
         assert!(page.has_room(PAGE_BYTES / 2) && !page.has_room(PAGE_BYTES));
-        assert_eq!(page.finish("c"), r#"{"messages":[{"op":"x"},{"op":"é"}],"cursor":"c"}"#);
+        assert_eq!(page.with("c", &[]), r#"{"messages":[{"op":"x"},{"op":"é"}],"cursor":"c","positions":[]}"#);
     }
 }

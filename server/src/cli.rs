@@ -44,6 +44,7 @@ Examples:
   fanfare serve
   fanfare serve --demo                       makes a tenant, an app and a key on the first run, and prints lines to paste
   fanfare serve --demo --dev-tls             the same over https and wss, with a certificate that signs itself
+  fanfare serve --faults                     a server for the tests of your app: faults come with `POST /test/faults` on the operations listener
   FANFARE_LISTEN=127.0.0.1:9000 fanfare serve
 
 It keeps everything in its data folder, or in Postgres, RabbitMQ and Redis where FANFARE_DATABASE_URL, FANFARE_AMQP_URL and
@@ -186,6 +187,9 @@ struct ServeArgs {
     /// Speak TLS with a certificate for development, which is made on the first run
     #[arg(long)]
     dev_tls: bool,
+    /// Open POST /test/faults on the operations listener, for tests of your own; every listener must be on loopback
+    #[arg(long)]
+    faults: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -212,7 +216,9 @@ fn execute(command: Command) -> Result<(), Problem> {
     match command {
         Command::Serve(args) => {
             let extras = Extras { demo: args.demo, dev_tls: args.dev_tls };
-            serve::run(&configuration(&args.file)?, Role::All, extras)
+            let mut config = configuration(&args.file)?;
+            config.gateway.faults = args.faults;
+            serve::run(&config, Role::All, extras)
         }
         Command::Api(args) => serve::run(&configuration(&args)?, Role::Api, Extras::default()),
         Command::Gateway(args) => serve::run(&configuration(&args)?, Role::Gateway, Extras::default()),

@@ -13,6 +13,7 @@ pub mod deliveries;
 pub mod delivery;
 pub mod demo;
 pub mod docs;
+pub mod faults;
 pub mod idling;
 pub mod lingering;
 pub mod listening;

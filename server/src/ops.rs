@@ -1,4 +1,4 @@
-//! The operations listener: `/healthz`, `/readyz`, `/metrics`; not for the public.
+//! The operations listener: `/healthz`, `/readyz`, `/metrics`, and `/test/faults` where faults can be made; not for the public.
 
 use std::{io, net::TcpListener, sync::Arc};
 
@@ -9,26 +9,33 @@ use actix_web::{
     http::header,
     web::{Data, ServiceConfig},
 };
+use fanfare_gateway::Faults;
 use fanfare_infra::telemetry::Metrics;
 
-use crate::readiness::Readiness;
+use crate::{faults, readiness::Readiness};
 
 /// Serves the listener.
 ///
 /// # Errors
 /// It cannot be served.
-pub fn serve(listener: TcpListener, readiness: Arc<Readiness>, metrics: Metrics) -> io::Result<Server> {
-    let server = HttpServer::new(move || App::new().configure(routes(readiness.clone(), metrics.clone())))
-        .workers(1)
-        .disable_signals()
-        .listen(listener)?;
+pub fn serve(
+    listener: TcpListener,
+    readiness: Arc<Readiness>,
+    metrics: Metrics,
+    faults: Option<Faults>,
+) -> io::Result<Server> {
+    let routes = move || App::new().configure(routes(readiness.clone(), metrics.clone(), faults.clone()));
+    let server = HttpServer::new(routes).workers(1).disable_signals().listen(listener)?;
     Ok(server.run())
 }
 
-fn routes(readiness: Arc<Readiness>, metrics: Metrics) -> impl FnOnce(&mut ServiceConfig) {
+fn routes(readiness: Arc<Readiness>, metrics: Metrics, faults: Option<Faults>) -> impl FnOnce(&mut ServiceConfig) {
     move |services| {
         services.app_data(Data::from(readiness)).app_data(Data::new(metrics));
         services.service(alive).service(ready).service(export);
+        if let Some(faults) = faults {
+            services.app_data(Data::new(faults)).service(faults::make);
+        }
     }
 }
 

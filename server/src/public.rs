@@ -49,8 +49,9 @@ pub fn serve(
     arrivals: &Arrivals,
 ) -> io::Result<Server> {
     let heartbeat = &config.gateway.connection;
+    let pusher = &config.gateway.pusher;
     let silence = heartbeat.ping_interval + heartbeat.pong_timeout;
-    let idle = KEEP_ALIVE.max(silence) + MARGIN;
+    let idle = KEEP_ALIVE.max(silence).max(pusher.activity_timeout + pusher.pong_timeout) + MARGIN;
     let builder = Server::build();
     let signal = builder.graceful_shutdown_signal();
     let arrivals = arrivals.clone();

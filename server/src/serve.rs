@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     delivery::Delivering,
     demo::{self, Demo},
-    listening, ops, output,
+    faults, listening, ops, output,
     problem::Problem,
     process::{self, Ending, Endings},
     public,
@@ -30,12 +30,15 @@ use crate::{
     secured::Secured,
 };
 
-/// When a process that was asked to end does so, counted from the end of its drain, whatever still goes on; all that was answered is durable.
-const END: Duration = Duration::from_millis(4_500);
+/// When a process that was asked to end lets go of what still goes on, counted from the end of its drain; all that was answered is durable. The
+/// rest of the 5 s that are promised is for what comes after.
+const END: Duration = Duration::from_secs(4);
 /// How long of that time sockets may take that were sent away already.
-const LAST_SOCKETS: Duration = Duration::from_secs(3);
+const LAST_SOCKETS: Duration = Duration::from_millis(2_500);
 /// How long of that time it may take to tell the other nodes that this one ends; who is not told finds out by leases.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long the listener of operations may take to close after that.
+const LAST_LOOK: Duration = Duration::from_millis(200);
 /// How long the last spans may take of that time, and where nothing of it is left.
 const SPANS: Duration = Duration::from_secs(2);
 const LAST_SPANS: Duration = Duration::from_millis(100);
@@ -64,6 +67,10 @@ pub fn run(config: &Config, role: Role, extras: Extras) -> Result<(), Problem> {
     process::raise_open_files();
     for variable in &config.passed_over {
         warn!("{}. {}", variable.what, variable.remedy);
+    }
+    if config.gateway.faults {
+        faults::require_loopback(config)?;
+        warn!("Faults can be made with POST /test/faults on the operations listener: this server is for tests");
     }
     let secured = Secured::read(config, role, extras)?;
     let engine = process::engine()?;
@@ -147,7 +154,9 @@ async fn serve(
         warn!("Something still went on at the end of the time for shutting down");
     }
     stop.send_replace(true);
-    ops.stop(false).await;
+    if timeout(LAST_LOOK, ops.stop(false)).await.is_err() {
+        warn!("The operations listener did not close in time");
+    }
     spans.end(END.saturating_sub(begun.elapsed()).clamp(LAST_SPANS, SPANS)).await;
     info!("Ended");
     Ok(())
@@ -178,7 +187,9 @@ fn start(
     for task in node.tasks {
         engine.spawn(task);
     }
-    let ops = ops::serve(ops_listener, node.readiness.clone(), metrics).map_err(|error| cannot_serve(&error))?;
+    let faults = node.gateway.as_ref().and_then(|gateway| gateway.faults().cloned());
+    let ops = ops::serve(ops_listener, node.readiness.clone(), metrics, faults);
+    let ops = ops.map_err(|error| cannot_serve(&error))?;
     let public = match listener {
         Some(listener) => {
             let arrivals = secured.arrivals(config);

@@ -14,6 +14,7 @@ mod docs;
 mod drains;
 mod durability;
 mod engines;
+mod faults;
 mod harness;
 mod history;
 mod idempotency;

@@ -197,3 +197,31 @@ async fn who_asks_is_told_the_counts_at_most_once_a_second_and_at_last_exactly()
         socket.event_of("message").await;
     }
 }
+
+#[tokio::test]
+async fn members_are_counted_by_client_and_told() {
+    let (_server, tenant) = tenants::start().await;
+    let mut watcher = tenant.join("watcher").await;
+    watch(&mut watcher, "chat:1").await;
+    let mut members = Vec::new();
+    for client in ["ann", "bob", "bob", "cem"] {
+        let mut socket = tenant.join(client).await;
+        socket.ask(json!({"op": "presence", "channel": "chat:1", "action": "enter"})).await;
+        members.push(socket);
+    }
+    let mut told = async |count: u64| while watcher.event_of("occupancy").await["members"] != count {};
+    told(3).await;
+    let item = json!({"channel": "chat:1", "subscribers": 1, "members": 3});
+    until("all are counted", async || {
+        let page = list(&tenant, "").await.expect(StatusCode::OK);
+        let shown = &page["items"][0];
+        (["channel", "subscribers", "members"].iter().all(|name| shown[*name] == item[*name])).then_some(())
+    })
+    .await;
+    assert_eq!(show(&tenant, "chat:1").await["members"], 3);
+    members[0].ask(json!({"op": "presence", "channel": "chat:1", "action": "leave"})).await;
+    // One of two connections of a client.
+    members[1].ask(json!({"op": "presence", "channel": "chat:1", "action": "leave"})).await;
+    told(2).await;
+    assert_eq!(show(&tenant, "chat:1").await["members"], 2);
+}

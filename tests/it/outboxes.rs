@@ -110,3 +110,27 @@ async fn ephemeral_messages_are_dropped_oldest_first_for_a_slow_reader_and_count
         "the oldest that wait go first: {numbers:?}"
     );
 }
+
+#[tokio::test]
+async fn a_socket_that_stalls_shows_although_its_own_buffers_are_as_large_as_usual() {
+    const LARGE_BYTES: usize = 60_000;
+    let (server, tenant) = with_plan("outbox_bytes = 4194304").await;
+    let mut stalled = tenant.join("stalled").await;
+    stalled.subscribe("room").await;
+    let text = "x".repeat(LARGE_BYTES);
+    let mut published = 0;
+    while Metrics::of(&server).await.sample("fanfare_outbox_bytes") < 2.0 * LARGE_BYTES as f64 {
+        published = tenant.publish("room", json!(text)).await;
+        // The kernels of both sides hold so much of a connection that is not read, and no more.
+        assert!(
+            published as usize * LARGE_BYTES < 2 * 1024 * 1024,
+            "{published} messages were taken by a socket that stalls"
+        );
+    }
+    println!("a stalled socket shows after {published} messages of {LARGE_BYTES} bytes");
+    for message in stalled.messages(published as usize).await {
+        assert_eq!(message["data"], text.as_str());
+    }
+    until("nothing waits", async || (Metrics::of(&server).await.sample("fanfare_outbox_bytes") == 0.0).then_some(()))
+        .await;
+}

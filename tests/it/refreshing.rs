@@ -103,13 +103,78 @@ enum Meets {
     Offline,
 }
 
-async fn meet(tenant: &Tenant, how: Meets, at: usize) {
-    let channel = format!("case{at}");
-    let fresh = tenant.full_token("ann").await;
-    let mut socket = Socket::connect(&tenant.url, &fresh).await;
-    let mut seen = Seen::from_head(&mut socket, &channel).await;
-    publish_many(tenant, &channel, 3, 3).await;
-    seen.up_to(&mut socket, 3).await;
+/// What the fresh token allows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fresh {
+    /// All that the first one did.
+    Whole,
+    /// One of the two channels.
+    Narrower,
+}
+
+/// What a subscriber to two channels saw, of which a fresh token may take one.
+struct Both {
+    kept: Seen,
+    lost: Seen,
+    has_ended: bool,
+}
+
+impl Both {
+    /// Takes an event; one of a subscription that is over fails the test.
+    #[track_caller]
+    fn take(&mut self, event: &Value) {
+        if event["channel"] != self.lost.channel.as_str() {
+            return self.kept.take(event);
+        }
+        assert!(!self.has_ended, "after its subscription ended: {event}");
+        if event["op"] == "unsubscribed" {
+            assert_eq!(event["error"]["code"], "forbidden", "{event}");
+            self.has_ended = true;
+        } else {
+            self.lost.take(event);
+        }
+    }
+
+    /// Reads until it has seen a serial of both, or of the one and the end of the other.
+    async fn up_to(&mut self, socket: &mut Socket, serial: u64, fresh: Fresh) {
+        while self.kept.last < serial
+            || (fresh == Fresh::Whole && self.lost.last < serial)
+            || (fresh == Fresh::Narrower && !self.has_ended)
+        {
+            let event = socket.event().await;
+            self.take(&event);
+        }
+        assert!(fresh == Fresh::Narrower || !self.has_ended, "{}", self.lost.channel);
+    }
+
+    /// Subscribes again on another connection, to what its token allows.
+    async fn resume(&mut self, socket: &mut Socket, fresh: Fresh) {
+        self.kept.resume(socket).await;
+        match fresh {
+            Fresh::Whole => self.lost.resume(socket).await,
+            Fresh::Narrower => self.has_ended = true,
+        }
+    }
+}
+
+async fn publish_to_both(tenant: &Tenant, both: &Both, count: usize, in_all: u64) {
+    for seen in [&both.kept, &both.lost] {
+        publish_many(tenant, &seen.channel, count, in_all).await;
+    }
+}
+
+async fn meet(tenant: &Tenant, how: Meets, fresh: Fresh, at: usize) {
+    let [kept, lost] = ["kept", "lost"].map(|name| format!("{name}{at}"));
+    let whole = tenant.full_token("ann").await;
+    let token = match fresh {
+        Fresh::Whole => whole.clone(),
+        Fresh::Narrower => tenant.token("ann", json!({&kept: ["subscribe", "history"]})).await,
+    };
+    let mut socket = Socket::connect(&tenant.url, &whole).await;
+    let (kept, lost) = (Seen::from_head(&mut socket, &kept).await, Seen::from_head(&mut socket, &lost).await);
+    let mut seen = Both { kept, lost, has_ended: false };
+    publish_to_both(tenant, &seen, 3, 3).await;
+    seen.up_to(&mut socket, 3, Fresh::Whole).await;
     let end = if how == Meets::InTime { Instant::now() } else { tenant.shorten(&mut socket, "ann").await };
     match how {
         Meets::InTime => {}
@@ -117,7 +182,7 @@ async fn meet(tenant: &Tenant, how: Meets, at: usize) {
         Meets::AsleepPastTheEnd => asleep_until(end + Duration::from_secs(2)).await,
         Meets::Racing => asleep_until(end - Duration::from_millis(200) + Duration::from_millis(20 * at as u64)).await,
         Meets::TooLate => {
-            publish_many(tenant, &channel, 5, 8).await;
+            publish_to_both(tenant, &seen, 5, 8).await;
             let mut events = Vec::new();
             let code = loop {
                 match socket.next().await {
@@ -131,43 +196,45 @@ async fn meet(tenant: &Tenant, how: Meets, at: usize) {
         }
         Meets::Offline => {
             socket.drop_connection();
-            publish_many(tenant, &channel, 5, 8).await;
+            publish_to_both(tenant, &seen, 5, 8).await;
             asleep_until(end + Duration::from_secs(1)).await;
-            socket = Socket::connect(&tenant.url, &fresh).await;
-            seen.resume(&mut socket).await;
+            socket = Socket::connect(&tenant.url, &token).await;
+            seen.resume(&mut socket, fresh).await;
         }
     }
     if how == Meets::TooLate {
-        socket = Socket::connect(&tenant.url, &fresh).await;
-        seen.resume(&mut socket).await;
+        socket = Socket::connect(&tenant.url, &token).await;
+        seen.resume(&mut socket, fresh).await;
     } else if how != Meets::Offline {
-        publish_many(tenant, &channel, 5, 8).await;
-        let ok = socket.ask(refresh(&fresh)).await;
+        publish_to_both(tenant, &seen, 5, 8).await;
+        let ok = socket.ask(refresh(&token)).await;
         assert!(ok["token_ttl_ms"].as_u64() > Some(3_000_000), "{how:?}: {ok}");
     }
-    publish_many(tenant, &channel, 4, 12).await;
-    seen.up_to(&mut socket, 12).await;
-    assert_eq!(socket.ask(json!({"op": "history", "channel": channel, "limit": 1})).await["items"][0]["serial"], 12);
+    publish_to_both(tenant, &seen, 4, 12).await;
+    seen.up_to(&mut socket, 12, fresh).await;
+    let kept = json!({"op": "history", "channel": seen.kept.channel, "limit": 1});
+    assert_eq!(socket.ask(kept).await["items"][0]["serial"], 12);
+    if fresh == Fresh::Narrower {
+        let lost = json!({"op": "subscribe", "channel": seen.lost.channel});
+        assert_eq!(socket.refused(lost).await, "forbidden", "{how:?}");
+        // Whatever else of it had come would stand before this.
+        let last = tenant.publish(&seen.kept.channel, json!("last")).await;
+        seen.up_to(&mut socket, last, fresh).await;
+    }
 }
 
 #[tokio::test]
-async fn however_a_token_meets_its_end_no_message_is_missed_or_doubled() {
+async fn however_a_token_meets_its_end_no_message_is_missed_or_doubled_and_only_what_lost_its_right_ends() {
     // Pings are life to see while a connection waits for its end, which is 30 s after that of its token.
     let server = Server::start(Options::default().env("FANFARE_GATEWAY_CONNECTION_PING_INTERVAL", "8s")).await;
     let tenant = Tenant::sign_up(&server).await;
-    let table = [
-        Meets::InTime,
-        Meets::InGrace,
-        Meets::AsleepPastTheEnd,
-        Meets::TooLate,
-        Meets::Offline,
-        Meets::Racing,
-        Meets::Racing,
-        Meets::Racing,
-        Meets::Racing,
-        Meets::Racing,
-    ];
-    futures::future::join_all(table.iter().enumerate().map(|(at, how)| meet(&tenant, *how, at))).await;
+    let ends = [Meets::InTime, Meets::InGrace, Meets::AsleepPastTheEnd, Meets::TooLate, Meets::Offline];
+    let with = |fresh| ends.map(|how| (how, fresh));
+    // Those that race are told apart by their number, too.
+    let racing = [Fresh::Whole, Fresh::Narrower].into_iter().flat_map(|fresh| [(Meets::Racing, fresh); 5]);
+    let table = with(Fresh::Whole).into_iter().chain(racing).chain(with(Fresh::Narrower));
+    let cases = table.enumerate().map(|(at, (how, fresh))| meet(&tenant, how, fresh, at));
+    futures::future::join_all(cases).await;
 }
 
 /// A backlog that does not fit into what is sent at once.

@@ -7,6 +7,7 @@ use crate::harness::{
     metrics::Metrics,
     server::{Options, Server},
     sockets::Socket,
+    stalls::Stalls,
     tenants::{Tenant, start},
     tokens::every_right,
 };
@@ -60,6 +61,7 @@ async fn many_clients_that_come_back_to_one_position_cost_one_read_a_page() {
         sockets.extend(futures::future::join_all(joining).await);
     }
     let before = Metrics::of(&server).await.sample(READS);
+    let stalls = Stalls::begin();
     let mut coming = tokio::task::JoinSet::new();
     for mut socket in sockets {
         let epoch = epoch.clone();
@@ -75,9 +77,14 @@ async fn many_clients_that_come_back_to_one_position_cost_one_read_a_page() {
     }
     let mut sockets = coming.join_all().await;
     let reads = Metrics::of(&server).await.sample(READS) - before;
-    println!("{CLIENTS} clients resumed {BACKLOG} messages: {reads} reads of {PAGES} pages");
-    // A page is kept for 5 s, and a machine with much to do may take longer to bring it to all.
-    assert!((PAGES..=10.0 * PAGES).contains(&reads), "{reads} pages were read for {CLIENTS} clients");
+    println!(
+        "{CLIENTS} clients resumed {BACKLOG} messages: {reads} reads of {PAGES} pages; {:?} were lost",
+        stalls.lost()
+    );
+    // A page is kept on while somebody asks for it every 5 s. Whoever is kept waiting for longer has it read again, and only that.
+    let lost = stalls.lost();
+    let bound = 2.0 * PAGES * (1.0 + (lost.as_secs() / 5) as f64);
+    assert!((PAGES..=bound).contains(&reads), "{reads} pages were read for {CLIENTS} clients; {lost:?} were lost");
     let live = tenant.publish("room", json!("live")).await;
     for socket in &mut sockets {
         assert_eq!(socket.event_of("message").await["serial"], live);
@@ -145,4 +152,37 @@ async fn a_channel_of_many_keeps_its_order_for_all_who_come_and_go_while_it_is_h
         }
     };
     tokio::join!(publishing, following, coming);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_while_a_slow_client_catches_up_comes_behind_its_backlog_whole_and_in_order() {
+    const BACKLOG: u64 = 60;
+    const FLOOD: u64 = 60;
+    let (_server, tenant) = start().await;
+    let text = "x".repeat(30_000);
+    let mut epoch = Value::Null;
+    for serial in 1..=BACKLOG {
+        assert_eq!(tenant.publish("room", json!(text)).await, serial);
+        if epoch.is_null() {
+            epoch = connect(&tenant, 0).await.subscribe("room").await["epoch"].clone();
+        }
+    }
+    let token = tenant.short_token("slow", every_right(), 600.0);
+    let mut slow = Socket::open_narrow(&tenant.url).await;
+    slow.ask(json!({"op": "connect", "token": token})).await;
+    let ok = slow.resume("room", epoch.as_str().expect("an epoch"), 0).await;
+    assert_eq!(ok["backlog"], BACKLOG);
+    // Nothing is read while many times of what a socket holds is published, all of it live; and the rest of it between what is read.
+    for serial in BACKLOG + 1..=BACKLOG + FLOOD {
+        assert_eq!(tenant.publish("room", json!(text)).await, serial);
+    }
+    for serial in 1..=BACKLOG + FLOOD {
+        assert_eq!(slow.event_of("message").await["serial"], serial);
+        if serial % 10 == 0 {
+            tenant.publish("room", json!(text)).await;
+        }
+    }
+    for serial in BACKLOG + FLOOD + 1..=BACKLOG + FLOOD + (BACKLOG + FLOOD) / 10 {
+        assert_eq!(slow.event_of("message").await["serial"], serial);
+    }
 }

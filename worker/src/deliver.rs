@@ -22,6 +22,10 @@ use crate::{health::Pulse, spans::Spans};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// Why messages are set aside, in the words of the metric and of `fanfare dead-letters replay --reason`.
+const REJECTED: &str = "rejected";
+const CONFLICT: &str = "conflict";
+
 /// Why nothing more is delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
@@ -113,12 +117,12 @@ async fn append(
         match log.append(fence, &batch.messages()[at..=at]).await {
             Ok(alone) => outcomes.extend(alone),
             Err(failure) if is_permanent(&failure) => {
-                let reason = failure.to_string();
+                let why = failure.to_string();
                 let accepted = &batch.messages()[at];
                 let trace = accepted.trace.as_ref().map(TraceParent::trace_id);
-                error!(message.id = %accepted.message.id, trace.id = trace, reason, "A message can never be stored; it is set aside");
-                batch.bury(at, &reason).await.map_err(StoreError::unavailable)?;
-                Metric::DeadLetters.add_labelled("rejected", 1);
+                error!(message.id = %accepted.message.id, trace.id = trace, reason = why, "A message can never be stored; it is set aside");
+                batch.bury(at, REJECTED, &why).await.map_err(StoreError::unavailable)?;
+                Metric::DeadLetters.add_labelled(REJECTED, 1);
                 outcomes.push(Appended::Rejected);
             }
             Err(failure) => return Err(failure),
@@ -135,9 +139,9 @@ fn is_permanent(failure: &StoreError) -> bool {
 async fn bury_conflicts(batch: &mut dyn Batch, outcomes: &[Appended]) -> Result<(), ()> {
     for (at, outcome) in outcomes.iter().enumerate() {
         if *outcome == Appended::Conflict && !batch.is_awaited(at) {
-            let buried = batch.bury(at, "another message has the same idempotency key").await;
+            let buried = batch.bury(at, CONFLICT, "another message has the same idempotency key").await;
             buried.map_err(|failure| warn!(error = %failure, "A message could not be set aside"))?;
-            Metric::DeadLetters.add_labelled("conflict", 1);
+            Metric::DeadLetters.add_labelled(CONFLICT, 1);
         }
     }
     Ok(())

@@ -8,8 +8,8 @@ use std::{
 
 use fanfare_domain::partitions::Partition;
 
-/// When what is not renewed has ended, and what does not move is stuck.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// When leases that are not renewed, and a batch that does not move, are told; just before the leases end.
+const PATIENCE: Duration = Duration::from_secs(4);
 /// How long taking a partition over may last: its last owner may have to be given up first.
 const TAKE_OVER: Duration = Duration::from_secs(20);
 
@@ -35,6 +35,8 @@ struct Tended {
 pub(crate) enum Condition {
     /// Its queue is not taken from yet.
     Opening,
+    /// Its queue is away.
+    QueueAway,
     /// Its queue is taken from.
     Open,
     /// Its log cannot be written.
@@ -81,9 +83,10 @@ impl Health {
             let problem = match tended.condition {
                 Condition::Behind => "is stopped: the database is older than the bus",
                 Condition::LogAway => "waits: the database cannot be written",
+                Condition::QueueAway if is_late(tended.since, PATIENCE) => "waits: its queue is away",
                 Condition::Opening if is_late(tended.since, TAKE_OVER) => "cannot be taken from its queue",
                 Condition::Open if tended.pulse.is_stuck(now) => "does not move",
-                Condition::Opening | Condition::Open => continue,
+                Condition::Opening | Condition::QueueAway | Condition::Open => continue,
             };
             return Err(format!("partition {partition} {problem}"));
         }
@@ -140,6 +143,20 @@ mod tests {
         assert_eq!(health.open_partitions(), 1);
         health.forget(3);
         assert_eq!(health.open_partitions(), 0);
+    }
+
+    #[test]
+    fn a_queue_that_is_away_is_told_before_one_whose_last_owner_is_slow_to_go() {
+        let (health, pulse) = (Health::default(), Arc::new(Pulse::default()));
+        for (condition, patience) in [(Condition::QueueAway, PATIENCE), (Condition::Opening, TAKE_OVER)] {
+            health.set(3, condition, &pulse);
+            let at = |time| {
+                health.lock().held_at = Some(time);
+                health.report_at(time)
+            };
+            assert_eq!(at(Instant::now()), Ok(()));
+            assert!(at(Instant::now() + patience + Duration::from_millis(1)).unwrap_err().contains("partition 3"));
+        }
     }
 
     #[test]

@@ -9,13 +9,12 @@ use fanfare_domain::{
     partitions::{Fence, Holdings, Partitions},
     publishing::Queues,
 };
-use futures::future::join_all;
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     health::Health,
@@ -26,6 +25,12 @@ use crate::{
 const TURN: Duration = Duration::from_secs(1);
 /// How long one turn may take; a lease lasts longer.
 const TURN_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a turn may still take once the worker is to end.
+const LAST_TURN: Duration = Duration::from_millis(300);
+/// How long giving everything back may take then: with what is in hand, it fits into the time that a process has to end.
+const LEAVE: Duration = Duration::from_secs(1);
+/// How soon giving back is tried again.
+const AGAIN: Duration = Duration::from_millis(100);
 /// After this long without a turn somebody else may own what was ours.
 const LEASE: Duration = Duration::from_secs(5);
 
@@ -73,8 +78,9 @@ pub async fn own(ports: OwnPorts, mut shutdown: watch::Receiver<bool>) {
         tokio::select! {
             biased;
             () = asked_to_stop(&mut shutdown) => break,
-            _ = due.tick() => owner.turn().await,
+            _ = due.tick() => {}
         }
+        owner.turn(&mut shutdown).await;
     }
     owner.hand_all_over().await;
 }
@@ -88,9 +94,17 @@ struct Owner {
 }
 
 impl Owner {
-    async fn turn(&mut self) {
+    /// One turn; cut short once the worker is to end, but not before it is known what it holds.
+    async fn turn(&mut self, shutdown: &mut watch::Receiver<bool>) {
         let begun = Instant::now();
-        match timeout(TURN_PATIENCE, self.ports.partitions.hold(&self.ports.worker)).await {
+        let held = tokio::select! {
+            held = timeout(TURN_PATIENCE, self.ports.partitions.hold(&self.ports.worker)) => held,
+            () = async {
+                asked_to_stop(shutdown).await;
+                sleep(LAST_TURN).await;
+            } => return,
+        };
+        match held {
             Ok(Ok(holdings)) => {
                 if std::mem::take(&mut self.failing) {
                     info!("Partitions can be held again");
@@ -98,7 +112,11 @@ impl Owner {
                 self.ports.health.held();
                 // A lease counts from before it was asked for.
                 self.turns.send_replace(begun);
-                self.arrange(holdings).await;
+                tokio::select! {
+                    biased;
+                    () = asked_to_stop(shutdown) => {}
+                    () = self.arrange(holdings) => {}
+                }
             }
             failed => {
                 if !std::mem::replace(&mut self.failing, true) {
@@ -125,19 +143,27 @@ impl Owner {
         if !surplus.is_empty() {
             info!(partitions = surplus.len(), share, "Handing over partitions, which are spread anew");
             self.stop(|fence| surplus.contains(fence), Order::HandOver).await;
-            for fence in surplus {
-                self.release(fence).await;
+            let release = async {
+                for fence in surplus {
+                    self.release(fence).await;
+                }
+            };
+            if timeout(TURN_PATIENCE, release).await.is_err() {
+                warn!("Not all partitions beyond the share could be given back in time; trying again");
             }
         }
     }
 
+    /// Ends tasks; given up half-way, those that have not ended are still known.
     async fn stop(&mut self, which: impl Fn(&Fence) -> bool, order: Order) {
-        let stopping: Vec<_> = self.tasks.extract_if(|fence, _| which(fence)).collect();
-        for (_, task) in &stopping {
-            task.order.send_replace(order);
+        let stopping: Vec<_> = self.tasks.keys().copied().filter(which).collect();
+        for fence in &stopping {
+            self.tasks[fence].order.send_replace(order);
         }
-        for ended in join_all(stopping.into_iter().map(|(_, task)| task.running)).await {
-            ended.expect("a partition's task does not panic and is not aborted");
+        for fence in &stopping {
+            let Some(task) = self.tasks.get_mut(fence) else { continue };
+            (&mut task.running).await.expect("a partition's task does not panic and is not aborted");
+            self.tasks.remove(fence);
         }
     }
 
@@ -149,9 +175,15 @@ impl Owner {
 
     async fn hand_all_over(&mut self) {
         self.stop(|_| true, Order::HandOver).await;
-        match timeout(TURN_PATIENCE, self.ports.partitions.leave(&self.ports.worker)).await {
-            Ok(Ok(())) => info!("All partitions are handed over"),
-            _ => warn!("The partitions could not be given back; their leases will end"),
+        let leave = async {
+            while let Err(failure) = self.ports.partitions.leave(&self.ports.worker).await {
+                debug!(error = %failure, "The partitions could not be given back; trying again");
+                sleep(AGAIN).await;
+            }
+        };
+        match timeout(LEAVE, leave).await {
+            Ok(()) => info!("All partitions are handed over"),
+            Err(_) => warn!("The partitions could not be given back; their leases will end"),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     own::{Order, OwnPorts},
 };
 
-/// How long the batch in hand may take once the partition is to be handed over.
+/// How long the batch in hand, and the queue to close, may take once the partition is to be given up.
 const FINISH: Duration = Duration::from_millis(2_500);
 /// How soon a queue that cannot be taken from is tried again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -45,27 +45,27 @@ pub(crate) async fn tend(mut tending: Tending) {
     let health = Arc::clone(&tending.ports.health);
     let pulse = Arc::new(Pulse::default());
     loop {
-        health.set(partition, Condition::Opening, &pulse);
-        let Some(queue) = tending.open().await else { break };
+        let Some(queue) = tending.open(&pulse).await else { break };
         health.set(partition, Condition::Open, &pulse);
         debug!(partition, generation = tending.fence.generation, "Taking from a partition");
         let ended = tending.deliver(&queue, &pulse).await;
         pulse.set_busy(false);
+        let Some(ended) = ended else { break };
         queue.close().await;
         match ended {
-            None | Some(Ended::Fenced) => break,
-            Some(Ended::Closed) => {
+            Ended::Fenced => break,
+            Ended::Closed => {
                 if !tending.pause(FIRST_PAUSE).await {
                     break;
                 }
             }
-            Some(Ended::LogAway) => {
+            Ended::LogAway => {
                 health.set(partition, Condition::LogAway, &pulse);
                 if !tending.log_back().await {
                     break;
                 }
             }
-            Some(Ended::Ahead(ahead)) => {
+            Ended::Ahead(ahead) => {
                 error!(
                     partition,
                     channel = %ahead.channel,
@@ -86,16 +86,22 @@ pub(crate) async fn tend(mut tending: Tending) {
 
 impl Tending {
     /// Takes the queue over, once its last owner is gone; `None` if the partition is to be given up.
-    async fn open(&mut self) -> Option<Arc<dyn Queue>> {
+    async fn open(&mut self, pulse: &Arc<Pulse>) -> Option<Arc<dyn Queue>> {
         let (mut pause, begun) = (FIRST_PAUSE, Instant::now());
         let mut said = false;
+        let partition = self.fence.partition;
+        self.ports.health.set(partition, Condition::Opening, pulse);
         loop {
-            let opening = self.ports.queues.open(self.fence.partition);
+            let opening = self.ports.queues.open(partition);
             let opened = tokio::select! {
                 opened = opening => opened,
                 () = ordered(&mut self.orders) => return None,
             };
-            let partition = self.fence.partition;
+            if let Err(failure) = &opened {
+                let is_away = matches!(failure, QueueError::Unavailable(_));
+                let condition = if is_away { Condition::QueueAway } else { Condition::Opening };
+                self.ports.health.set(partition, condition, pulse);
+            }
             match opened {
                 Ok(queue) => return Some(queue),
                 Err(QueueError::Busy) if said || begun.elapsed() < LONG_BUSY => {
@@ -114,7 +120,7 @@ impl Tending {
         }
     }
 
-    /// Delivers until it ends by itself, or is ordered to: then `None`.
+    /// Delivers until it ends by itself, or is ordered to: then `None`, and the queue is closed, or closes by itself once it is dropped.
     async fn deliver(&mut self, queue: &Arc<dyn Queue>, pulse: &Pulse) -> Option<Ended> {
         let ports = &self.ports;
         let mut delivering = pin!(deliver_on(
@@ -128,12 +134,16 @@ impl Tending {
             ended = &mut delivering => return Some(ended),
             () = ordered(&mut self.orders) => {}
         }
-        if *self.orders.borrow() == Order::HandOver {
-            // What is not finished in time goes back to the queue, and its next owner finds what of it is stored.
+        let hands_over = *self.orders.borrow() == Order::HandOver;
+        let give_up = async {
             queue.close().await;
-            if timeout(FINISH, delivering).await.is_err() {
-                info!(partition = self.fence.partition, "A batch was given back unfinished");
+            if hands_over {
+                delivering.await;
             }
+        };
+        // What is not finished in time goes back to the queue, and its next owner finds what of it is stored.
+        if timeout(FINISH, give_up).await.is_err() {
+            info!(partition = self.fence.partition, "A partition was given up before all in hand was settled");
         }
         None
     }

@@ -17,6 +17,34 @@ pub(crate) struct Polled {
     messages: Vec<serde_json::Value>,
     /// Where to go on: the `cursor` of the next poll, or of a stream of events.
     cursor: String,
+    /// Where each channel began: what `subscribe` answers on a socket. The page follows it.
+    positions: Vec<PolledPosition>,
+}
+
+/// Where a channel of a poll began.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PolledPosition {
+    /// The channel.
+    channel: String,
+    /// Its epoch.
+    epoch: String,
+    /// Its head.
+    serial: u64,
+    /// How many messages follow that were there already.
+    backlog: u64,
+    /// Where a position was given: whether everything after it follows.
+    resumed: Option<bool>,
+    /// What will not come.
+    lost: Option<LostRange>,
+}
+
+/// Serials that will not come; without `to`, everything up to the head is unknown.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LostRange {
+    /// The first of them.
+    from: u64,
+    /// The last of them.
+    to: Option<u64>,
 }
 
 const STREAM: &[ErrorCode] = &[
@@ -52,6 +80,8 @@ refusals!(StreamRefusals: STREAM, ANY);
         ("channel" = Vec<String>, Query, description = "The channels, 1 to 100: the parameter is repeated.", example = json!(["chat:1"])),
         ("cursor" = Option<String>, Query, description = "Where to go on. Bound to the app and the channels, not to a token; the same for streams and polls, and for every node."),
         ("Last-Event-ID" = Option<String>, Header, description = "The same; it goes before `cursor`."),
+        ("since" = Option<Vec<String>>, Query, description = "A position, `EPOCH:SERIAL`, of the `channel` that it stands after: where that channel goes on. `cursor` goes before it."),
+        ("rewind" = Option<Vec<String>>, Query, description = "In the same place: how far back the channel begins, `20` messages or `30s`. Needs the right `history`."),
         ("presence" = Option<bool>, Query, description = "Whether presence events are wanted too."),
         ("occupancy" = Option<bool>, Query, description = "Whether occupancy events are wanted too."),
         ("token" = Option<String>, Query, description = "A client token, where no header can be set."),
@@ -80,6 +110,8 @@ pub(crate) fn stream_events() {}
         ("channel" = Vec<String>, Query, description = "The channels, 1 to 100: the parameter is repeated.", example = json!(["chat:1"])),
         ("cursor" = Option<String>, Query, description = "The `cursor` of the answer before, or the `id` of a stream's event."),
         ("wait_ms" = Option<u32>, Query, description = "How long to wait: 0 to 60,000, 25,000 where it is absent."),
+        ("since" = Option<Vec<String>>, Query, description = "A position, `EPOCH:SERIAL`, of the `channel` that it stands after: where that channel goes on. `cursor` goes before it."),
+        ("rewind" = Option<Vec<String>>, Query, description = "In the same place: how far back the channel begins, `20` messages or `30s`. Needs the right `history`."),
         ("presence" = Option<bool>, Query, description = "Whether presence events are wanted too."),
         ("occupancy" = Option<bool>, Query, description = "Whether occupancy events are wanted too."),
         ("token" = Option<String>, Query, description = "A client token, where no header can be set."),
@@ -89,7 +121,8 @@ pub(crate) fn stream_events() {}
     responses(
         (status = 200, description = "What there is.", body = Polled, example = json!({
             "messages": [{"op": "message", "channel": "chat:1", "serial": 8, "id": "msg_01k2v3", "time": 1_764_000_000_000u64, "data": {"text": "hi"}}],
-            "cursor": "AQp4N0dxMGJUejFBCA"
+            "cursor": "AQp4N0dxMGJUejFBCA",
+            "positions": [{"channel": "chat:1", "epoch": "x7Gq0bTz1A", "serial": 8, "resumed": true, "backlog": 1}]
         })),
         StreamRefusals
     ),

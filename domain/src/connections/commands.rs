@@ -89,6 +89,11 @@ pub enum Command {
         /// How long the connection is still served.
         after: Duration,
     },
+    /// The token ends that soon, whatever it says itself; one that ends at once is one that ended a while ago. For tests of clients.
+    Expire {
+        /// How soon.
+        after: Duration,
+    },
     /// A deadline passed.
     Tick,
 }

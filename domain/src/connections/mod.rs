@@ -263,6 +263,7 @@ impl Connection {
             Command::EpochChanged(channel) => self.epoch_changed(channel, &mut effects),
             Command::End(refusal) => self.close(&refusal, &mut effects),
             Command::Drain { after } => self.drain(after, now, &mut effects),
+            Command::Expire { after } => self.expire(after, now, &mut effects),
             Command::Tick => self.tick(now, &mut effects),
         }
         effects

@@ -43,6 +43,12 @@ impl TokenWatch {
         self.expired
     }
 
+    /// Ends no later than that; whether there is a token that ends.
+    fn end_by(&mut self, end: Timestamp) -> bool {
+        self.expires_at = self.expires_at.map(|told| told.min(end));
+        self.expires_at.is_some()
+    }
+
     pub(super) fn ttl_ms(&self, now: Timestamp) -> Option<u64> {
         self.expires_at.map(|end| end.since(now).as_millis() as u64)
     }
@@ -101,6 +107,18 @@ impl Turns {
 }
 
 impl Connection {
+    /// The token ends that soon.
+    pub(super) fn expire(&mut self, after: Duration, now: Timestamp, effects: &mut Effects) {
+        let Phase::Open(open) = &mut self.phase else { return };
+        if !open.token.end_by(now.after(after)) {
+            return;
+        }
+        match after.is_zero() {
+            true => self.close(&Refusal::plain(ErrorCode::TokenExpired), effects),
+            false => self.tick(now, effects),
+        }
+    }
+
     /// A fresh token was looked at: it continues every subscription that it still has the right to.
     pub(super) fn refreshed(
         &mut self,

@@ -63,7 +63,7 @@ pub struct Course {
     pub id: String,
     /// The connection.
     pub connection: ConnectionId,
-    /// What carries it: `websocket`, `sse` or `poll`.
+    /// What carries it: `websocket`, `pusher`, `sse` or `poll`.
     pub transport: String,
     /// The channel's epoch; `None` where the subscription was refused.
     pub epoch: Option<Epoch>,

@@ -19,7 +19,7 @@ pub struct Beginning {
     pub place: Place,
     /// The connection.
     pub connection: ConnectionId,
-    /// What carries it: `websocket`, `sse` or `poll`.
+    /// What carries it: `websocket`, `pusher`, `sse` or `poll`.
     pub transport: &'static str,
     /// The channel's epoch.
     pub epoch: Epoch,

@@ -50,6 +50,16 @@ impl View {
         self.is_read
     }
 
+    /// The version up to which it is known.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether nobody is there.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
     /// Takes an event from the bus.
     pub fn take(&mut self, event: PresenceEvent) -> Outcome {
         if event.version <= self.version {

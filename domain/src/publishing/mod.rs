@@ -172,8 +172,8 @@ pub trait Batch: Send {
     fn answer(&mut self, outcomes: &[Appended]);
     /// Whether somebody waits to be told the place of a message.
     fn is_awaited(&self, at: usize) -> bool;
-    /// Sets a message aside for good, with the reason, among the dead letters; returns when it is there.
-    async fn bury(&mut self, at: usize, reason: &str) -> Result<(), QueueError>;
+    /// Sets a message aside for good among the dead letters, with the reason in one word and in full; returns when it is there.
+    async fn bury(&mut self, at: usize, reason: &str, detail: &str) -> Result<(), QueueError>;
     /// The engine is away: gives back what can be handed out again, and tells whoever waits otherwise that nothing is known to be stored.
     fn fail(self: Box<Self>);
     /// Settles the batch, after it is on the bus.
@@ -276,6 +276,17 @@ impl Publisher {
         }
         Metric::PublishSeconds.observe(begun.elapsed());
         Ok(Published { results, quota })
+    }
+
+    /// Sends what a client says to the others straight to them, and takes from the app's rate. Whether it may say it was looked at before.
+    pub async fn relay(&self, grant: &Grant, envelope: Envelope) -> Result<(), Refusal> {
+        self.enforcement.require_good(grant).await?;
+        self.take_rate(grant, 1)?;
+        let sent = self.bus.send(vec![Broadcast::Message(Arc::new(envelope))]).await;
+        let outcome = sent.map_err(|_| Refusal::plain(ErrorCode::Unavailable).retry_after(Duration::from_secs(1)));
+        let counted = outcome.as_ref().map_or_else(|refusal| refusal.code.name(), |_| "accepted");
+        Metric::Publishes.add_labelled(counted, 1);
+        outcome.map(drop)
     }
 
     fn take_rate(&self, grant: &Grant, count: usize) -> Result<Quota, Refusal> {

@@ -46,8 +46,8 @@ pub struct Currency {
     known: Option<Revision>,
     /// The highest number that was heard of.
     wanted: Revision,
-    /// The steady time up to which the list is complete.
-    complete_at: Duration,
+    /// The steady time up to which the list is complete; `None` before it was read to its end.
+    complete_at: Option<Duration>,
     anchor: Option<Anchor>,
     /// When the last read that was answered began.
     last_read: Option<Duration>,
@@ -85,7 +85,7 @@ impl Currency {
             // The database's clock, or this machine, has jumped.
             self.demanded = Some(now);
         } else if beat.is_read || self.is_away(now) {
-            self.complete_at = self.complete_at.max(now.saturating_sub(stored.since(beat.at)));
+            self.complete_at = self.complete_at.max(Some(now.saturating_sub(stored.since(beat.at))));
         }
     }
 
@@ -106,7 +106,7 @@ impl Currency {
         self.known = Some(self.known.map_or(upto, |known| known.max(upto)));
         self.wanted = self.wanted.max(latest.revision);
         if self.known == Some(self.wanted) {
-            self.complete_at = self.complete_at.max(began);
+            self.complete_at = self.complete_at.max(Some(began));
         }
         self.last_read = self.last_read.max(Some(began));
         (self.failed_at, self.away_at) = (None, None);
@@ -158,9 +158,9 @@ impl Currency {
         self.known == Some(self.wanted)
     }
 
-    /// Until when the list may be acted upon; nothing before the first read.
+    /// Until when the list may be acted upon; nothing before it was read to its end.
     pub fn good_until(&self) -> Option<Duration> {
-        self.known.map(|_| self.complete_at + BOUND)
+        self.complete_at.map(|complete_at| complete_at + BOUND)
     }
 
     /// When the list is to be read next, unless a beat comes before; `None` while enough reads are under way.
@@ -201,7 +201,7 @@ impl Currency {
         if known < self.wanted {
             return last_read + RETRY;
         }
-        (self.complete_at + READ_AT).min(last_read + READ_EVERY)
+        self.complete_at.map_or(now, |complete_at| (complete_at + READ_AT).min(last_read + READ_EVERY))
     }
 
     /// The time by the database's clock; never earlier than it is.

@@ -8,14 +8,10 @@ use std::{rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use fanfare_domain::{deliveries::Passing, metrics::Metric};
-use fanfare_protocol::{
-    ErrorCode, Serial,
-    events::{Event, event_text},
-    websocket::text_frame,
-};
+use fanfare_protocol::{ErrorCode, Serial};
 
 use super::{
-    Hub,
+    Hub, frames,
     subscription::{Mode, Subscription},
 };
 
@@ -65,7 +61,7 @@ async fn read_on(hub: Rc<Hub>, subscription: Rc<Subscription>) {
             continue;
         }
         let before = subscription.position();
-        match hub.page_after(&channel, before).await {
+        match hub.page_after(&channel, before, subscription.format()).await {
             Ok(page) => {
                 if hub.is_other_epoch(&channel, &page.head) {
                     continue;
@@ -102,8 +98,12 @@ fn take_recent(hub: &Hub, subscription: &Subscription) {
         let recent = subscription.channel().recent_after(position, subscription.connection());
         let fits = match recent {
             None => break,
-            Some((skip, true)) => subscription.pass(position.next(), skip, Passing::Filtered),
-            Some((frame, false)) => subscription.advance(position.next(), frame),
+            Some((_, true)) => {
+                let channel = &subscription.channel().key.1;
+                let skip = frames::skip(subscription.format(), channel, position.next());
+                subscription.pass(position.next(), skip, Passing::Filtered)
+            }
+            Some((message, false)) => subscription.advance(position.next(), message.frame(subscription.format())),
         };
         if !fits {
             break;
@@ -134,6 +134,6 @@ fn say_gap(hub: &Hub, subscription: &Subscription, floor: Serial) {
     if floor <= position || !wants_more(subscription) || !hub.may_deliver() {
         return;
     }
-    let gap = Event::Gap { channel: subscription.channel().key.1.clone(), from: position.next(), to: floor };
-    subscription.pass(floor, text_frame(event_text(&gap).as_bytes()), Passing::PastRetention);
+    let gap = frames::gap(subscription.format(), &subscription.channel().key.1, position.next(), floor);
+    subscription.pass(floor, gap, Passing::PastRetention);
 }

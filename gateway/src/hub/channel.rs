@@ -4,23 +4,19 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     rc::{Rc, Weak},
+    sync::Arc,
 };
 
-use bytes::Bytes;
 use fanfare_domain::{
     Timestamp, deliveries::Passing, history::Head, ids::ConnectionId, messages::Envelope, metrics::Metric,
 };
-use fanfare_protocol::{
-    Epoch, Serial,
-    events::{Event, event_text},
-    websocket::text_frame,
-};
+use fanfare_protocol::{Epoch, Serial};
 use tracing::Span;
 
 use super::{
     ChannelKey, Hub,
     fan_out::Turns,
-    frames,
+    frames::{self, Encoded},
     presence::Watch,
     subscription::{Mode, Subscription},
 };
@@ -45,12 +41,7 @@ pub(super) struct Channel {
 
 /// A message on its way to those who follow.
 pub(super) struct Outgoing {
-    /// Absent: ephemeral.
-    serial: Option<Serial>,
-    pub(super) frame: Bytes,
-    exclude: Option<ConnectionId>,
-    /// What whoever is excluded gets instead.
-    skip: Option<Bytes>,
+    pub(super) message: Rc<Encoded>,
     /// Ends with the fan-out.
     _span: Option<Span>,
     /// How many have it.
@@ -69,8 +60,7 @@ impl Outgoing {
 /// A message as the bus brought it.
 struct Heard {
     serial: Serial,
-    frame: Bytes,
-    exclude: Option<ConnectionId>,
+    message: Rc<Encoded>,
 }
 
 /// Frames without holes up to the last one heard, kept while somebody catches up.
@@ -172,6 +162,7 @@ impl Channel {
         }
         if let Some(hub) = self.hub.upgrade() {
             hub.gateway().ports().census.occupancy.enter(&self.key.0, &self.key.1);
+            hub.gateway().watching().hint(&self.key);
         }
         self.subscribers.borrow_mut().push(Rc::clone(subscription));
     }
@@ -189,6 +180,7 @@ impl Channel {
             if let Some(hub) = self.hub.upgrade() {
                 hub.unwatch_occupancy(subscription);
                 hub.gateway().ports().census.occupancy.leave(&self.key.0, &self.key.1);
+                hub.gateway().watching().hint(&self.key);
             }
         }
         self.release();
@@ -202,19 +194,18 @@ impl Channel {
     }
 
     /// Takes note of a message and makes its frame.
-    pub(super) fn begin(&self, envelope: &Envelope, now: Timestamp) -> Outgoing {
+    pub(super) fn begin(&self, envelope: Arc<Envelope>, now: Timestamp) -> Outgoing {
         let serial = envelope.place.as_ref().map(|(_, serial)| *serial);
         // A message may be sent again after a worker was lost.
         if serial.is_none_or(|serial| serial > self.seen()) {
             Metric::DeliverySeconds.observe(now.since(envelope.message.time));
         }
-        let frame = frames::message(&self.key.1, serial, &envelope.message);
-        let exclude = envelope.exclude.clone();
+        let message = Rc::new(Encoded::new(envelope));
         if let Some(serial) = serial {
             self.saw(serial);
-            self.recent.borrow_mut().push(Heard { serial, frame: frame.clone(), exclude: exclude.clone() });
+            self.recent.borrow_mut().push(Heard { serial, message: Rc::clone(&message) });
         }
-        Outgoing { serial, frame, exclude, skip: None, _span: None, delivered: 0, behind: Vec::new() }
+        Outgoing { message, _span: None, delivered: 0, behind: Vec::new() }
     }
 
     /// Hands a message to everyone who follows.
@@ -227,10 +218,11 @@ impl Channel {
 
     /// Hands a message to one who follows, if it is the next for it.
     pub(super) fn hand(&self, outgoing: &mut Outgoing, subscription: &Rc<Subscription>) {
-        let is_excluded = outgoing.exclude.as_ref() == Some(subscription.connection());
-        let Some(serial) = outgoing.serial else {
+        let is_excluded = outgoing.message.envelope.exclude.as_ref() == Some(subscription.connection());
+        let format = subscription.format();
+        let Some(serial) = outgoing.message.serial() else {
             if !is_excluded && matches!(subscription.mode(), Mode::Live | Mode::CatchingUp) {
-                subscription.outbox().push_ephemeral(outgoing.frame.clone());
+                subscription.outbox().push_ephemeral(outgoing.message.frame(format));
                 outgoing.delivered += 1;
             }
             return;
@@ -242,17 +234,10 @@ impl Channel {
             return outgoing.behind.push(Rc::clone(subscription));
         }
         let fits = match is_excluded {
-            true => {
-                let skip = outgoing.skip.get_or_insert_with(|| self.skip(serial)).clone();
-                subscription.pass(serial, skip, Passing::Filtered)
-            }
-            false => subscription.advance(serial, outgoing.frame.clone()),
+            true => subscription.pass(serial, frames::skip(format, &self.key.1, serial), Passing::Filtered),
+            false => subscription.advance(serial, outgoing.message.frame(format)),
         };
         outgoing.delivered += u64::from(fits);
-    }
-
-    fn skip(&self, serial: Serial) -> Bytes {
-        text_frame(event_text(&Event::Skip { channel: self.key.1.clone(), serial }).as_bytes())
     }
 
     /// Keeps what the bus brings, for one more that catches up.
@@ -269,14 +254,14 @@ impl Channel {
         }
     }
 
-    /// The frame after a position as a connection is to see it, if it was heard lately, and whether the message itself is kept from it.
-    pub(super) fn recent_after(&self, position: Serial, connection: &ConnectionId) -> Option<(Bytes, bool)> {
+    /// What comes after a position, if it was heard lately: the message, and whether it is kept from that connection.
+    pub(super) fn recent_after(&self, position: Serial, connection: &ConnectionId) -> Option<(Rc<Encoded>, bool)> {
         let recent = self.recent.borrow();
         let first = recent.frames.front()?.serial;
         let at = position.next().0.checked_sub(first.0)?;
         let heard = recent.frames.get(at as usize)?;
-        let excluded = heard.exclude.as_ref() == Some(connection);
-        Some((if excluded { self.skip(heard.serial) } else { heard.frame.clone() }, excluded))
+        let is_excluded = heard.message.envelope.exclude.as_ref() == Some(connection);
+        Some((Rc::clone(&heard.message), is_excluded))
     }
 }
 
@@ -292,11 +277,11 @@ impl Recent {
             self.frames.clear();
             self.bytes = 0;
         }
-        self.bytes += heard.frame.len();
+        self.bytes += heard.message.bytes();
         self.frames.push_back(heard);
         while self.bytes > RECENT_BYTES {
             let Some(oldest) = self.frames.pop_front() else { break };
-            self.bytes -= oldest.frame.len();
+            self.bytes -= oldest.message.bytes();
         }
     }
 }

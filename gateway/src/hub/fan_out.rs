@@ -98,7 +98,7 @@ impl Hub {
             turns.push(Waiting::Message(envelope));
             return turns.room().await;
         }
-        let Some(outgoing) = self.begin(&channel, &envelope) else { return };
+        let Some(outgoing) = self.begin(&channel, envelope) else { return };
         let subscribers = channel.count();
         if subscribers <= at_once(&outgoing) {
             return self.finish(channel.hand_to_all(outgoing));
@@ -108,9 +108,9 @@ impl Hub {
         actix_rt::spawn(hub.in_parts(channel, outgoing));
     }
 
-    /// Takes note of a message and makes its frame; nothing if it is of another life of the channel, or may not be delivered now.
-    fn begin(&self, channel: &Channel, envelope: &Envelope) -> Option<Outgoing> {
-        let span = spans::fan_out(envelope);
+    /// Takes note of a message and makes it ready; nothing if it is of another life of the channel, or may not be delivered now.
+    fn begin(&self, channel: &Channel, envelope: Arc<Envelope>) -> Option<Outgoing> {
+        let span = spans::fan_out(&envelope);
         if let Some((epoch, serial)) = &envelope.place
             && self.is_other_epoch(channel, &Head { epoch: epoch.clone(), serial: *serial })
         {
@@ -146,7 +146,7 @@ impl Hub {
                 self.finish(outgoing);
             }
             match channel.turns().pop() {
-                Some(Waiting::Message(envelope)) => next = self.begin(&channel, &envelope),
+                Some(Waiting::Message(envelope)) => next = self.begin(&channel, envelope),
                 Some(Waiting::Head(head)) => self.take_head_of(&channel, &head),
                 None => break,
             }
@@ -157,5 +157,5 @@ impl Hub {
 
 /// How many subscribers are handed a message before others have their turn.
 fn at_once(outgoing: &Outgoing) -> usize {
-    (BYTES_AT_ONCE / outgoing.frame.len().max(1)).clamp(1, AT_ONCE)
+    (BYTES_AT_ONCE / outgoing.message.bytes()).clamp(1, AT_ONCE)
 }

@@ -14,7 +14,7 @@ use fanfare_protocol::{ChannelName, ErrorCode, Serial, requests::Range};
 use super::{
     ChannelKey, Hub,
     channel::Channel,
-    frames,
+    frames::{self, Format},
     pages::{Asked, FramePage, Outcome, Pages},
 };
 use crate::Gateway;
@@ -24,19 +24,21 @@ const PRESSED_AGAIN: Duration = Duration::from_secs(1);
 
 impl Hub {
     /// The page after a position of a channel that this thread listens to; shared with whoever asks the same.
-    pub(super) async fn page_after(&self, channel: &Channel, position: Serial) -> Outcome {
-        let asked = Asked { channel: channel.key.clone(), position, limit: PAGE_ITEMS };
+    pub(super) async fn page_after(&self, channel: &Channel, position: Serial, format: Format) -> Outcome {
+        let asked = Asked { channel: channel.key.clone(), position, limit: PAGE_ITEMS, format };
         let read = || self.gateway().clone().read_frames(asked.clone());
         self.pages().get(&asked, read, |page| !channel.is_other_epoch(&page.head.epoch)).await
     }
 
     /// Where a channel that this thread listens to stands, and which of its messages after a position can be read.
     pub(super) async fn place_after(&self, channel: &Channel, position: Serial) -> Result<(Head, Serial), Refusal> {
-        let page = Asked { channel: channel.key.clone(), position, limit: PAGE_ITEMS };
+        let page = Asked { channel: channel.key.clone(), position, limit: PAGE_ITEMS, format: Format::Native };
         if let Some(page) = self.pages().kept(&page).filter(|page| !channel.is_other_epoch(&page.head.epoch)) {
             let (app, name) = &channel.key;
             let head = self.gateway().ports().log.head(app, name).await?;
-            if let Some(head) = head.filter(|head| head.epoch == page.head.epoch) {
+            // A head on the bus that is behind what was read, or what the client has, is one of before: then the log says what there is.
+            let least = page.head.serial.max(position);
+            if let Some(head) = head.filter(|head| head.epoch == page.head.epoch && head.serial >= least) {
                 return Ok((head, page.floor));
             }
         }
@@ -85,10 +87,12 @@ impl Hub {
 impl Gateway {
     async fn read_frames(self, asked: Asked) -> Outcome {
         Metric::HistoryReads.add_labelled("resume", 1);
-        let Asked { channel, position, limit } = asked;
+        let Asked { channel, position, limit, format } = asked;
         let page = self.read(&channel, Range::After(position), limit, None).await?;
-        let frames =
-            page.items.iter().map(|(serial, message)| (*serial, frames::message(&channel.1, Some(*serial), message)));
+        let frames = page
+            .items
+            .iter()
+            .map(|(serial, message)| (*serial, frames::message(format, &channel.1, Some(*serial), message)));
         Ok(Arc::new(FramePage { head: page.head.clone(), floor: page.floor, frames: frames.collect() }))
     }
 

@@ -94,7 +94,7 @@ pub(crate) struct ChannelHold {
 }
 
 impl ChannelHold {
-    fn new(channel: &Rc<Channel>, watches: bool) -> Self {
+    pub(super) fn new(channel: &Rc<Channel>, watches: bool) -> Self {
         channel.hold();
         if watches {
             channel.watch.begin();

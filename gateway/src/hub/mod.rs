@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use actix::Addr;
+use actix::Recipient;
 use fanfare_domain::{
     Refusal,
     bus::{Broadcast, Following, Heard},
@@ -22,28 +22,28 @@ use fanfare_protocol::{ChannelName, ErrorCode};
 use tokio::sync::SetOnce;
 use tracing::error;
 
-use crate::{
-    Drain, Gateway,
-    sockets::{Mail, SocketActor},
-    wire::Outbox,
-};
+use crate::{Drain, Gateway, sockets::Mail, wire::Outbox};
 
 mod catch_up;
 mod channel;
 mod fan_out;
+mod faults;
 mod frames;
 mod history;
 mod locate;
 mod occupancy;
 mod pages;
 mod presence;
+mod pusher;
 mod repair;
 mod revocations;
 mod spans;
 mod subscription;
 
 use channel::Channel;
+pub(crate) use frames::{Format, online_channel};
 pub(crate) use pages::Pages;
+pub(crate) use pusher::Arrival;
 use revocations::Gate;
 pub(crate) use subscription::Subscription;
 
@@ -65,7 +65,7 @@ pub(crate) struct Hub {
 
 /// A socket, as control messages find it.
 struct Socket {
-    address: Addr<SocketActor>,
+    address: Recipient<Mail>,
     outbox: Outbox,
     /// Once it has connected: whose it is, and what a revocation may reach.
     standing: Option<Standing>,
@@ -74,7 +74,7 @@ struct Socket {
 impl Hub {
     /// A hub for this thread, listening to the bus.
     pub(crate) fn start(gateway: Gateway) -> Rc<Self> {
-        let gate = Gate::new(Arc::clone(&gateway.ports().enforcement));
+        let gate = Gate::new(Arc::clone(&gateway.ports().enforcement), gateway.faults().cloned());
         let hub = Rc::new_cyclic(|this| Self {
             gateway,
             gate,
@@ -88,6 +88,7 @@ impl Hub {
         actix_rt::spawn(listen(Rc::clone(&hub)));
         actix_rt::spawn(occupancy::tell(Rc::clone(&hub)));
         actix_rt::spawn(revocations::obey_changes(Rc::clone(&hub)));
+        actix_rt::spawn(faults::suffer(Rc::clone(&hub)));
         hub
     }
 
@@ -96,7 +97,7 @@ impl Hub {
     }
 
     /// Makes a new socket known to control messages, and to the gate that decides whether anything is delivered.
-    pub(crate) fn join(&self, connection: ConnectionId, address: Addr<SocketActor>, outbox: &Outbox) {
+    pub(crate) fn join(&self, connection: ConnectionId, address: Recipient<Mail>, outbox: &Outbox) {
         if self.gateway.is_draining() {
             // It came past the refusal of new ones, and perhaps after all others were told.
             let address = address.clone();
@@ -121,7 +122,7 @@ impl Hub {
         app: AppId,
         channel: ChannelName,
         connection: ConnectionId,
-        outbox: Outbox,
+        outbox: (Outbox, Format),
         located: &Located,
         (presence, receipts): (bool, Option<Arc<Receipts>>),
     ) -> Rc<Subscription> {
@@ -203,7 +204,7 @@ impl Hub {
         }
     }
 
-    fn addresses(&self, which: impl Fn(&Standing) -> bool) -> Vec<Addr<SocketActor>> {
+    fn addresses(&self, which: impl Fn(&Standing) -> bool) -> Vec<Recipient<Mail>> {
         let sockets = self.sockets.borrow();
         sockets
             .values()
@@ -224,7 +225,7 @@ impl Hub {
     }
 }
 
-async fn tell_app_changed(gateway: Gateway, app: AppId, addresses: Vec<Addr<SocketActor>>) {
+async fn tell_app_changed(gateway: Gateway, app: AppId, addresses: Vec<Recipient<Mail>>) {
     gateway.ports().directory.forget_app(&app).await;
     for address in addresses {
         // Read for each, from the cache: while the last ones are told, the app may change again.
@@ -248,7 +249,7 @@ pub(crate) fn revoked() -> Refusal {
 }
 
 /// Tells a socket something that it may not miss: a full mailbox is waited for.
-async fn tell(address: &Addr<SocketActor>, command: Command) {
+async fn tell(address: &Recipient<Mail>, command: Command) {
     // A socket that is gone needs no telling.
     let _ = address.send(Mail::new(command)).await;
 }

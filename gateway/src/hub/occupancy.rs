@@ -7,21 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use fanfare_domain::{metrics::Metric, occupancy::Counts};
-use fanfare_protocol::{
-    events::{Event, event_text},
-    websocket::text_frame,
-};
 
 use super::{
     ChannelKey, Hub,
+    frames::{self, Format},
     subscription::{Mode, Subscription},
 };
-use crate::occupancy::Counted;
 
 /// Nobody is told of a channel twice within this.
 const APART: Duration = Duration::from_secs(1);
+/// Past so many, Pusher's clients are told less often, as its documents say.
+const MANY_SUBSCRIBERS: u64 = 100;
+const FAR_APART: Duration = Duration::from_secs(5);
 
 /// The watchers of a thread, by channel.
 #[derive(Default)]
@@ -36,7 +34,14 @@ struct Watcher {
 impl Watcher {
     /// Whether it is to be told now. One whose client reads slowly is told later, and then only the newest.
     fn wants(&self, counts: Counts, now: Instant) -> bool {
-        let is_news = self.told.is_none_or(|(told, at)| told != counts && now.duration_since(at) >= APART);
+        let is_news = match self.subscription.format() {
+            // Members are told by themselves.
+            Format::Pusher => self.told.is_none_or(|(told, at)| {
+                let apart = if counts.subscribers > MANY_SUBSCRIBERS { FAR_APART } else { Duration::ZERO };
+                told.subscribers != counts.subscribers && now.duration_since(at) >= apart
+            }),
+            _ => self.told.is_none_or(|(told, at)| told != counts && now.duration_since(at) >= APART),
+        };
         let is_delivered = matches!(self.subscription.mode(), Mode::Live | Mode::CatchingUp);
         let outbox = self.subscription.outbox();
         is_news && is_delivered && outbox.is_open() && !outbox.is_half_full()
@@ -72,9 +77,12 @@ impl Hub {
         let mut told = 0;
         for (key, watchers) in self.watchers.0.borrow_mut().iter_mut() {
             let Some(counted) = self.gateway().watching().last(key) else { continue };
-            let mut frame = None;
+            let [mut native, mut pusher] = [None, None];
             for watcher in watchers.iter_mut().filter(|watcher| watcher.wants(counted.counts, now)) {
-                let frame = frame.get_or_insert_with(|| frame_of(key, counted));
+                let format = watcher.subscription.format();
+                let frame = if format == Format::Native { &mut native } else { &mut pusher };
+                let frame = frame.get_or_insert_with(|| frames::occupancy(format, &key.1, counted));
+                let Some(frame) = frame else { continue };
                 if watcher.subscription.outbox().push_message(frame.clone()).is_ok() {
                     watcher.told = Some((counted.counts, now));
                     told += 1;
@@ -83,12 +91,6 @@ impl Hub {
         }
         Metric::OccupancyEvents.add(told);
     }
-}
-
-fn frame_of((_, channel): &ChannelKey, Counted { counts, time }: Counted) -> Bytes {
-    let Counts { subscribers, members } = counts;
-    let event = Event::Occupancy { channel: channel.clone(), subscribers, members, time: time.0 };
-    text_frame(event_text(&event).as_bytes())
 }
 
 /// Tells the thread's watchers what was counted, until the process ends.

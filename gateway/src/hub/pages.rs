@@ -24,7 +24,7 @@ use futures::{
     future::{BoxFuture, Shared},
 };
 
-use super::ChannelKey;
+use super::{ChannelKey, frames::Format};
 
 /// Bytes of pages that are kept.
 const KEPT_BYTES: usize = 8 * 1024 * 1024;
@@ -55,6 +55,7 @@ pub(super) struct Asked {
     pub(super) channel: ChannelKey,
     pub(super) position: Serial,
     pub(super) limit: u32,
+    pub(super) format: Format,
 }
 
 pub(super) type Outcome = Result<Arc<FramePage>, Refusal>;
@@ -225,7 +226,7 @@ mod tests {
 
     fn asked(position: u64) -> Asked {
         let channel = (AppId::parse("app_a").unwrap(), ChannelName::parse("room").unwrap());
-        Asked { channel, position: Serial(position), limit: 10 }
+        Asked { channel, position: Serial(position), limit: 10, format: Format::Native }
     }
 
     /// The ten messages after a position of a channel with that head, of so many bytes each.

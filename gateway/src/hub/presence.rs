@@ -8,16 +8,15 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use fanfare_domain::{
     Refusal, Timestamp,
     ids::ConnectionId,
     presence::{
-        Entry, Place, PresenceEvent, Snapshot,
+        Entry, Member, Place, PresenceEvent, Snapshot,
         views::{Outcome, View},
     },
 };
-use fanfare_protocol::{ClientName, presence::PresenceAction, websocket::text_frame};
+use fanfare_protocol::{ClientName, presence::PresenceAction};
 use futures::{FutureExt, future::Shared};
 use tokio::sync::Notify;
 
@@ -25,6 +24,7 @@ use super::{
     Hub,
     channel::Channel,
     fan_out::AT_ONCE,
+    frames::Told,
     subscription::{Mode, Subscription},
 };
 
@@ -32,10 +32,18 @@ use super::{
 const HELD_EVENTS: usize = 1_000;
 /// Events that wait until those before them are told; past that, nothing more is taken from the bus until they are fewer.
 const UNTOLD_EVENTS: usize = 1_000;
+/// How often a channel is read again that changes while it is read.
+const READS: usize = 50;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-type Reading = Shared<Pin<Box<dyn Future<Output = Result<(), Refusal>>>>>;
+/// Who was there at a version.
+pub(super) struct MembersRead {
+    version: u64,
+    pub(super) members: Vec<Member>,
+}
+
+type Reading = Shared<Pin<Box<dyn Future<Output = Result<Rc<MembersRead>, Refusal>>>>>;
 
 /// A channel's members while somebody watches; nothing is kept otherwise.
 #[derive(Default)]
@@ -109,7 +117,29 @@ impl Hub {
         if channel.watch.view.borrow().is_read() {
             return Ok(());
         }
-        self.read_members(channel).await
+        self.read_members(channel).await.map(drop)
+    }
+
+    /// Everyone who is there, read after this was asked: whoever subscribes in the same moment is told what comes after. The channel must be watched.
+    pub(super) async fn members(self: &Rc<Self>, channel: &Rc<Channel>) -> Result<Rc<MembersRead>, Refusal> {
+        for _ in 0..READS {
+            // One that is under way may have begun before.
+            let under_way = channel.watch.reading.borrow().clone();
+            if let Some(under_way) = under_way {
+                let _ = under_way.await;
+            }
+            let read = self.read_members(channel).await?;
+            let is_last = channel.watch.view.borrow().version() == read.version;
+            if is_last && channel.watch.reading.borrow().is_none() {
+                return Ok(read);
+            }
+        }
+        Err(Refusal::new(fanfare_protocol::ErrorCode::Unavailable, "members come and go too fast to be listed now"))
+    }
+
+    /// Whether somebody is in a channel, as far as those who watch it here were told.
+    pub(super) fn has_members(&self, channel: &Channel) -> bool {
+        !channel.watch.view.borrow().is_empty()
     }
 
     /// Takes an event from the bus. Returns when more can be taken, which may be before everyone was told.
@@ -187,7 +217,7 @@ impl Hub {
     }
 
     /// Reads the channel, once for all who wait, and tells the difference.
-    async fn read_members(self: &Rc<Self>, channel: &Rc<Channel>) -> Result<(), Refusal> {
+    async fn read_members(self: &Rc<Self>, channel: &Rc<Channel>) -> Result<Rc<MembersRead>, Refusal> {
         let reading = {
             let mut reading = channel.watch.reading.borrow_mut();
             let begin = || Rc::clone(self).begin_reading(Rc::clone(channel)).boxed_local().shared();
@@ -196,7 +226,7 @@ impl Hub {
         reading.await
     }
 
-    async fn begin_reading(self: Rc<Self>, channel: Rc<Channel>) -> Result<(), Refusal> {
+    async fn begin_reading(self: Rc<Self>, channel: Rc<Channel>) -> Result<Rc<MembersRead>, Refusal> {
         let spell = channel.watch.spell.get();
         let place = Place { app: channel.key.0.clone(), channel: channel.key.1.clone() };
         let snapshot = self.gateway.ports().presence.snapshot(&place).await;
@@ -205,9 +235,11 @@ impl Hub {
         }
         channel.watch.reading.take();
         let held = channel.watch.held.take();
-        self.members_read(&channel, &place, snapshot?);
+        let snapshot = snapshot?;
+        let read = MembersRead { version: snapshot.version, members: snapshot.members.clone() };
+        self.members_read(&channel, &place, snapshot);
         held.into_iter().for_each(|event| self.show(&channel, event));
-        Ok(())
+        Ok(Rc::new(read))
     }
 
     fn members_read(&self, channel: &Rc<Channel>, place: &Place, snapshot: Snapshot) {
@@ -258,18 +290,14 @@ fn tell_missed(subscription: &Subscription, place: &Place, snapshot: Snapshot, t
         if let Some((was_there, _)) = missed.remove(&member.entry.client) {
             let action = if was_there { PresenceAction::Update } else { PresenceAction::Enter };
             let event = PresenceEvent { place: place.clone(), version, action, entry: member.entry, time };
-            subscription.push_presence(frame(&event));
+            subscription.push_presence(&Told::of(&event));
         }
     }
     for (client, (_, connection)) in missed.into_iter().filter(|(_, (was_there, _))| *was_there) {
         let entry = Entry { connection, client, data: None, info: None };
         let event = PresenceEvent { place: place.clone(), version, action: PresenceAction::Leave, entry, time };
-        subscription.push_presence(frame(&event));
+        subscription.push_presence(&Told::of(&event));
     }
-}
-
-fn frame(event: &PresenceEvent) -> Bytes {
-    text_frame(event.to_text().as_bytes())
 }
 
 impl Channel {
@@ -280,8 +308,8 @@ impl Channel {
         watch.events.set(watch.events.get() + 1);
         if watch.watchers.get() <= AT_ONCE && !watch.is_telling.get() {
             watch.told.set(watch.events.get());
-            let frame = frame(event);
-            return self.subscriptions().iter().for_each(|subscription| subscription.hear(event, &frame));
+            let told = Told::of(event);
+            return self.subscriptions().iter().for_each(|subscription| subscription.hear(&told));
         }
         watch.untold.borrow_mut().push_back(event.clone());
         if !watch.is_telling.replace(true) {
@@ -295,10 +323,10 @@ impl Channel {
             self.watch.room.notify_waiters();
             let number = self.watch.told.get() + 1;
             self.watch.told.set(number);
-            let frame = frame(&event);
+            let told = Told::of(&event);
             for part in self.subscriptions().chunks(AT_ONCE) {
                 let watching = part.iter().filter(|subscription| subscription.hears_from() < number);
-                watching.for_each(|subscription| subscription.hear(&event, &frame));
+                watching.for_each(|subscription| subscription.hear(&told));
                 tokio::task::yield_now().await;
             }
         }
@@ -308,19 +336,21 @@ impl Channel {
 
 impl Subscription {
     /// Takes an event, if it watches; what comes while it is held is told when it goes on.
-    fn hear(&self, event: &PresenceEvent, frame: &Bytes) {
+    fn hear(&self, told: &Told<'_>) {
         if !self.watches() || self.mode() == Mode::Ended {
             return;
         }
         let is_silent = self.mode() == Mode::Held || !self.missed.0.borrow().is_empty();
         match is_silent {
-            true => self.missed.note(event),
-            false => self.push_presence(frame.clone()),
+            true => self.missed.note(told.event),
+            false => self.push_presence(told),
         }
     }
 
     /// An outbox that is full closes the socket by itself.
-    fn push_presence(&self, frame: Bytes) {
-        let _ = self.outbox().push_message(frame);
+    fn push_presence(&self, told: &Told<'_>) {
+        if let Some(frame) = told.frame(self.format()) {
+            let _ = self.outbox().push_message(frame);
+        }
     }
 }

@@ -21,7 +21,10 @@ use fanfare_domain::{
 };
 
 use super::{Hub, tell};
-use crate::wire::{self, Gate as _};
+use crate::{
+    faults::Faults,
+    wire::{self, Gate as _},
+};
 
 /// Whether this thread may deliver.
 pub(crate) struct Gate {
@@ -30,12 +33,14 @@ pub(crate) struct Gate {
     obeyed: Cell<Revision>,
     /// Whether it was found shut since it was opened last.
     found_shut: Cell<bool>,
+    /// What goes wrong on purpose where frames leave.
+    faults: Option<Faults>,
 }
 
 impl Gate {
-    pub(super) fn new(enforcement: Arc<Enforcement>) -> Rc<Self> {
+    pub(super) fn new(enforcement: Arc<Enforcement>, faults: Option<Faults>) -> Rc<Self> {
         enforcement.add_ender();
-        Rc::new(Self { enforcement, obeyed: Cell::default(), found_shut: Cell::default() })
+        Rc::new(Self { enforcement, obeyed: Cell::default(), found_shut: Cell::default(), faults })
     }
 }
 
@@ -46,6 +51,10 @@ impl wire::Gate for Gate {
             self.found_shut.set(true);
         }
         is_open
+    }
+
+    fn faults(&self) -> Option<&Faults> {
+        self.faults.as_ref()
     }
 }
 

@@ -14,7 +14,7 @@ use fanfare_domain::{
 };
 use fanfare_protocol::{Epoch, Serial};
 
-use super::{channel::Channel, presence::Missed};
+use super::{channel::Channel, frames::Format, presence::Missed};
 use crate::wire::Outbox;
 
 /// How a subscription gets its messages.
@@ -35,6 +35,7 @@ pub(crate) struct Subscription {
     channel: Rc<Channel>,
     connection: ConnectionId,
     outbox: Outbox,
+    format: Format,
     position: Cell<Serial>,
     mode: Cell<Mode>,
     is_reading: Cell<bool>,
@@ -51,7 +52,7 @@ impl Subscription {
     pub(super) fn begin(
         channel: &Rc<Channel>,
         connection: ConnectionId,
-        outbox: Outbox,
+        (outbox, format): (Outbox, Format),
         position: Serial,
         watches: bool,
     ) -> Rc<Self> {
@@ -59,6 +60,7 @@ impl Subscription {
             channel: Rc::clone(channel),
             connection,
             outbox,
+            format,
             position: Cell::new(position),
             mode: Cell::new(Mode::CatchingUp),
             is_reading: Cell::new(false),
@@ -109,6 +111,10 @@ impl Subscription {
         &self.outbox
     }
 
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
     pub(super) fn mode(&self) -> Mode {
         self.mode.get()
     }
@@ -127,17 +133,18 @@ impl Subscription {
     ///
     /// An outbox that is full closes the socket by itself, and the client resumes after what it received.
     pub(super) fn advance(&self, serial: Serial, frame: Bytes) -> bool {
-        self.advance_by(serial, frame, None)
+        self.advance_by(serial, Some(frame), None)
     }
 
-    /// The same with a frame that only tells of what is passed over.
-    pub(super) fn pass(&self, serial: Serial, frame: Bytes, why: Passing) -> bool {
+    /// The same with a frame that only tells of what is passed over, if that is told.
+    pub(super) fn pass(&self, serial: Serial, frame: Option<Bytes>, why: Passing) -> bool {
         self.advance_by(serial, frame, Some(why))
     }
 
-    fn advance_by(&self, serial: Serial, frame: Bytes, passing: Option<Passing>) -> bool {
+    fn advance_by(&self, serial: Serial, frame: Option<Bytes>, passing: Option<Passing>) -> bool {
         let receipts = self.receipts.borrow();
-        let fits = self.outbox.push_at(frame, &self.channel.key.1, serial, receipts.as_ref()).is_ok();
+        let push = |frame| self.outbox.push_at(frame, &self.channel.key.1, serial, receipts.as_ref()).is_ok();
+        let fits = frame.is_none_or(push);
         if fits {
             self.position.set(serial);
             receipts.iter().for_each(|receipts| receipts.queued(serial, passing));

@@ -12,13 +12,14 @@ use fanfare_domain::{
     metrics::Metric,
     presence::{PAGE_MEMBERS, Place as Channel, Presence},
     publishing::NewPublish,
+    webhooks::Note,
 };
 use fanfare_protocol::{
     ChannelName, ErrorCode, requests::Ack, requests::Range, requests::Start, websocket::text_frame,
 };
 
 use super::{Pace, Place, SocketActor};
-use crate::hub;
+use crate::hub::{self, Format};
 
 type SocketContext = Context<SocketActor>;
 
@@ -41,6 +42,7 @@ impl SocketActor {
             Effect::Stop(channel, reason) => {
                 if let Some(subscription) = self.subscriptions.remove(&channel) {
                     subscription.end(reason, self.hub.gateway().ports().clock.now());
+                    self.note(Note::Occupancy(channel));
                 }
             }
             Effect::NoteRefusal(channel, code) => self.note_refusal(&channel, code),
@@ -53,6 +55,13 @@ impl SocketActor {
             Effect::Hold => self.subscriptions.values().for_each(|subscription| subscription.hold()),
             Effect::Resume => self.subscriptions.values().for_each(|subscription| self.hub.go_on(subscription)),
             Effect::Close(code) => self.close(code, context),
+        }
+    }
+
+    /// Takes note of something that webhooks tell.
+    pub(super) fn note(&self, note: Note) {
+        if let Some(profile) = &self.profile {
+            self.hub.gateway().ports().notes.note(profile, note);
         }
     }
 
@@ -96,7 +105,7 @@ impl SocketActor {
     fn admit(&mut self, grant: Grant, permit: Box<dyn ConnectionPermit>) -> Result<Grant, Refusal> {
         // What is revoked from here on ends the socket by what is noted of it below.
         self.hub.check(&grant)?;
-        self.app = Some(grant.profile.app.id.clone());
+        self.profile = Some(Arc::clone(&grant.profile));
         // Its place is given back when the last byte has left, or never will.
         self.outbox.keep(Box::new(permit));
         self.unconnected = None;
@@ -164,6 +173,10 @@ impl SocketActor {
     ) {
         let Some(grant) = self.connection.grant() else { return };
         let (hub, app, name) = (Rc::clone(&self.hub), grant.profile.app.id.clone(), channel.clone());
+        let start = match hub.gateway().faults() {
+            Some(faults) => faults.start(start),
+            None => start,
+        };
         let place = place.clone();
         let located = async move { hub.locate(app, name, start, presence).await };
         context.spawn(located.into_actor(self).map(move |(outcome, hold), actor, context| {
@@ -180,8 +193,10 @@ impl SocketActor {
         let start = (located.answer.epoch.clone(), located.position);
         let recorder = &self.hub.gateway().ports().publisher.recorder;
         let receipts = recorder.begin(grant, &self.id, self.transport.name(), &channel, start, false);
-        let subscription = self.hub.deliver(app, channel.clone(), id, outbox, located, (presence, receipts));
-        self.subscriptions.insert(channel, subscription);
+        let subscription =
+            self.hub.deliver(app, channel.clone(), id, (outbox, Format::Native), located, (presence, receipts));
+        self.subscriptions.insert(channel.clone(), subscription);
+        self.note(Note::Occupancy(channel));
     }
 
     /// Wishes of a connection are done one after the other, in the order asked.
@@ -200,14 +215,17 @@ impl SocketActor {
         };
         let place = place.clone();
         context.spawn(done.into_actor(self).map(move |(outcome, turn), actor, context| {
+            if matches!(outcome, Ok(PresenceDone::Entered | PresenceDone::Left)) {
+                actor.note(Note::Members(channel.clone()));
+            }
             actor.apply(Command::PresenceDone { id, channel, was_to_enter, outcome }, &place, context);
             drop(turn);
         }));
     }
 
     fn withdraw(&self, channel: ChannelName) {
-        if let Some(app) = &self.app {
-            let place = Channel { app: app.clone(), channel };
+        if let Some(profile) = &self.profile {
+            let place = Channel { app: profile.app.id.clone(), channel };
             self.hub.gateway().ports().presence.withdraw(&place, &self.id);
         }
     }

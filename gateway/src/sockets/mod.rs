@@ -9,8 +9,10 @@ use fanfare_domain::{
     Refusal, Timestamp,
     connections::{Command, Connection},
     deliveries::End,
-    ids::{AppId, ConnectionId},
+    directory::AppProfile,
+    ids::ConnectionId,
     metrics::Metric,
+    webhooks::Note,
 };
 use fanfare_protocol::{
     ChannelName, ErrorCode,
@@ -31,25 +33,24 @@ mod effects;
 mod pace;
 mod reader;
 
-use pace::Pace;
-use reader::{Reader, Terms};
+pub(crate) use pace::Pace;
+pub(crate) use reader::{Reader, Terms};
 
 /// How long the client may take to answer our close frame.
-const CLOSE_WAIT: Duration = Duration::from_secs(2);
+pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
 /// What reaches an actor: something that happened, and the place that a request takes until it is answered.
 pub(crate) struct Mail {
-    what: What,
-    place: Option<OwnedSemaphorePermit>,
+    pub(crate) what: What,
+    pub(crate) place: Option<OwnedSemaphorePermit>,
 }
 
-enum What {
+/// What happened to a socket.
+pub(crate) enum What {
+    /// Something that its machine takes.
     Command(Command),
     /// A text message. One that came in takes from the connection's rate first.
-    Text {
-        text: String,
-        is_paced: bool,
-    },
+    Text { text: String, is_paced: bool },
     /// The client broke RFC 6455: it is told, and the reader sends the close.
     Violated(Refusal),
     /// The socket has ended; so does the actor.
@@ -85,8 +86,8 @@ pub(crate) struct SocketActor {
     page_turn: Arc<Mutex<()>>,
     /// What is asked of presence is done one after the other.
     presence_turn: Arc<Mutex<()>>,
-    /// Once it has connected.
-    app: Option<AppId>,
+    /// Its app, once it has connected; also when it is closed.
+    profile: Option<Arc<AppProfile>>,
     terms: Rc<Terms>,
     /// Until it has connected.
     unconnected: Option<Unconnected>,
@@ -107,15 +108,17 @@ pub(crate) struct Visitor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
     WebSocket,
+    Pusher,
     Sse,
     Poll,
 }
 
 impl Transport {
     /// Its name in metrics.
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::WebSocket => "websocket",
+            Self::Pusher => "pusher",
             Self::Sse => "sse",
             Self::Poll => "poll",
         }
@@ -126,7 +129,7 @@ impl Transport {
 pub(crate) fn start(hub: Rc<Hub>, inbound: Inbound, outbox: Outbox, visitor: Visitor, unconnected: Unconnected) {
     let (address, terms) = start_actor(hub, outbox.clone(), visitor, Transport::WebSocket, unconnected);
     actix_rt::spawn(async move {
-        let mut reader = Reader::new(address, terms);
+        let mut reader = Reader::new(address.recipient(), terms);
         let ended = wire::drive(inbound, &outbox, &mut reader).await;
         debug!(?ended, "A socket ended");
         reader.ended().await;
@@ -143,7 +146,7 @@ pub(crate) fn start_one_way(
     unconnected: Unconnected,
 ) -> Addr<SocketActor> {
     let (address, terms) = start_actor(hub, outbox.clone(), visitor, transport, unconnected);
-    let mut reader = Reader::new(address.clone(), terms);
+    let mut reader = Reader::new(address.clone().recipient(), terms);
     actix_rt::spawn(async move {
         while outbox.news().await == News::Overflowed {
             reader.overflowed().await;
@@ -176,7 +179,7 @@ fn start_actor(
         pace: Pace::default(),
         page_turn: Arc::default(),
         presence_turn: Arc::default(),
-        app: None,
+        profile: None,
         terms: Rc::clone(&terms),
         unconnected: Some(unconnected),
         timer: None,
@@ -184,7 +187,7 @@ fn start_actor(
     };
     outbox.keep(Box::new(SocketCount::new(&gateway)));
     let address = actor.start();
-    hub.join(id, address.clone(), &outbox);
+    hub.join(id, address.clone().recipient(), &outbox);
     (address, terms)
 }
 
@@ -200,7 +203,7 @@ impl Actor for SocketActor {
         let left = if self.transport == Transport::Poll { End::ANSWERED } else { End::LEFT };
         self.end_subscriptions(self.close_reason.map_or(left, ErrorCode::name));
         self.hub.leave(&self.id);
-        if self.app.is_some() {
+        if self.profile.is_some() {
             self.hub.gateway().ports().presence.ended(&self.id);
         }
         // That a poll has its answer is no close.
@@ -237,7 +240,7 @@ impl Handler<Mail> for SocketActor {
 }
 
 /// The place of a request among those worked on at once; given back when the last effect of the request is done.
-type Place = Rc<Option<OwnedSemaphorePermit>>;
+pub(crate) type Place = Rc<Option<OwnedSemaphorePermit>>;
 
 impl SocketActor {
     /// A text message at its turn. One of a connection that is cut off is not taken any more: its end is on the way.
@@ -255,6 +258,9 @@ impl SocketActor {
     fn apply(&mut self, command: Command, place: &Place, context: &mut Context<Self>) {
         let now = self.hub.gateway().ports().clock.now();
         let may_change_trace = matches!(command, Command::AppChanged(_));
+        if let Command::AppChanged(Ok(profile)) = &command {
+            self.profile = Some(Arc::clone(profile));
+        }
         for effect in self.connection.apply(command, now) {
             self.run(effect, place, context);
         }
@@ -316,8 +322,9 @@ impl SocketActor {
 
     fn end_subscriptions(&mut self, reason: &str) {
         let now = self.hub.gateway().ports().clock.now();
-        for (_, subscription) in self.subscriptions.drain() {
+        for (channel, subscription) in std::mem::take(&mut self.subscriptions) {
             subscription.end(reason, now);
+            self.note(Note::Occupancy(channel));
         }
     }
 }
@@ -332,6 +339,6 @@ fn is_prompt(text: &str) -> bool {
 const INTERNAL_ERROR: u16 = 1011;
 
 /// The refusal of a client that reads too slowly.
-fn too_slow() -> Refusal {
+pub(crate) fn too_slow() -> Refusal {
     Refusal::plain(ErrorCode::SlowConsumer)
 }

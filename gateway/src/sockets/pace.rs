@@ -12,7 +12,7 @@ use governor::{
 const BEFORE_CONNECT: NonZeroU32 = NonZeroU32::new(300).expect("300 is not 0");
 
 /// A bucket of one second's requests.
-pub(super) struct Pace {
+pub(crate) struct Pace {
     limiter: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
     clock: DefaultClock,
 }
@@ -24,14 +24,14 @@ impl Default for Pace {
 }
 
 impl Pace {
-    pub(super) fn new(requests_per_s: NonZeroU32) -> Self {
+    pub(crate) fn new(requests_per_s: NonZeroU32) -> Self {
         let clock = DefaultClock::default();
         let quota = Quota::per_second(requests_per_s);
         Self { limiter: RateLimiter::direct_with_clock(quota, clock.clone()), clock }
     }
 
     /// Takes one request, or says when the next would be admitted.
-    pub(super) fn take(&self) -> Result<(), Duration> {
+    pub(crate) fn take(&self) -> Result<(), Duration> {
         self.limiter.check().map_err(|refused| refused.wait_time_from(self.clock.now()).max(Duration::from_millis(1)))
     }
 }

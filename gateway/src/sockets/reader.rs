@@ -2,13 +2,13 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
-use actix::Addr;
+use actix::Recipient;
 use bytes::Bytes;
 use fanfare_domain::{Refusal, connections::Command, plans::Limits};
 use fanfare_protocol::{ErrorCode, websocket::Violation};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Mail, SocketActor, What, too_slow};
+use super::{Mail, What, too_slow};
 use crate::wire::Listener;
 
 /// Requests of one connection that are worked on at once; nothing is read meanwhile.
@@ -22,7 +22,7 @@ const REFUSED_BYTES: usize = 1024 * 1024;
 const ENVELOPE_BYTES: usize = 64 * 1024;
 
 /// On which terms a socket is read, which its actor sets and its reader obeys.
-pub(super) struct Terms {
+pub(crate) struct Terms {
     places: Arc<Semaphore>,
     message_bytes: Cell<usize>,
     is_admitted: Cell<bool>,
@@ -41,24 +41,25 @@ impl Default for Terms {
 
 impl Terms {
     /// After `connect`: messages as large as a publish may be, with room for whitespace and an envelope.
-    pub(super) fn admit(&self, limits: &Limits) {
+    pub(crate) fn admit(&self, limits: &Limits) {
         self.message_bytes.set((2 * limits.message_bytes as usize).max(REFUSED_BYTES) + ENVELOPE_BYTES);
         self.is_admitted.set(true);
         self.places.add_permits(REQUESTS_AT_ONCE - 1);
     }
 }
 
-pub(super) struct Reader {
-    address: Addr<SocketActor>,
+/// Reads a socket for its actor.
+pub(crate) struct Reader {
+    address: Recipient<Mail>,
     terms: Rc<Terms>,
 }
 
 impl Reader {
-    pub(super) fn new(address: Addr<SocketActor>, terms: Rc<Terms>) -> Self {
+    pub(crate) fn new(address: Recipient<Mail>, terms: Rc<Terms>) -> Self {
         Self { address, terms }
     }
 
-    pub(super) async fn ended(&self) {
+    pub(crate) async fn ended(&self) {
         self.mail(What::Ended, None).await;
     }
 

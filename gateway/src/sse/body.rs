@@ -91,7 +91,7 @@ impl MessageBody for Body {
             if self.is_over {
                 return Poll::Ready(None);
             }
-            if self.comments.poll_tick(context).is_ready() {
+            if self.comments.poll_tick(context).is_ready() && !self.stream.outlet.is_stalled() {
                 self.text.extend_from_slice(events::COMMENT);
                 self.heard();
             }

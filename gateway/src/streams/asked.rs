@@ -8,7 +8,7 @@ use actix_web::{
     web,
 };
 use fanfare_domain::Refusal;
-use fanfare_protocol::{ChannelName, ErrorCode};
+use fanfare_protocol::{ChannelName, Epoch, ErrorCode, Position, Serial};
 use serde_json::{Value, json};
 
 /// The most channels of one stream.
@@ -20,11 +20,32 @@ const MAX_WAIT_MS: u64 = 60_000;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const FANFARE_APP: HeaderName = HeaderName::from_static("fanfare-app");
 
+/// Where a channel begins that says so beside its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Begin {
+    Since(Position),
+    RewindMessages(u64),
+    RewindSeconds(u64),
+}
+
+impl Begin {
+    /// The field of `subscribe` that says the same.
+    pub(crate) fn field(&self) -> (&'static str, Value) {
+        match self {
+            Self::Since(position) => ("since", json!(position)),
+            Self::RewindMessages(messages) => ("rewind", json!({ "messages": messages })),
+            Self::RewindSeconds(seconds) => ("rewind", json!({ "seconds": seconds })),
+        }
+    }
+}
+
 /// A request for a stream, read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Asked {
     /// The channels, each once, in the order of their names.
     pub(crate) channels: Vec<ChannelName>,
+    /// Where each of them begins, in the same order, as far as the request says.
+    pub(crate) begins: Vec<Option<Begin>>,
     pub(crate) token: Option<String>,
     pub(crate) key: Option<String>,
     pub(crate) app: Option<String>,
@@ -59,13 +80,16 @@ impl Asked {
     /// The whole request. Unknown parameters are passed over, wrong values of known ones are refused.
     pub(crate) fn read(request: &HttpRequest) -> Result<Self, Refusal> {
         let mut asked = Self { wait: Duration::from_millis(USUAL_WAIT_MS), ..Self::by_whom(request) };
+        let mut channels: Vec<(ChannelName, Option<Begin>)> = Vec::new();
         for (name, value) in pairs(request)? {
             match name.as_str() {
                 "channel" => {
                     let named = ChannelName::parse(&value);
                     let bad = |bad| Refusal::new(ErrorCode::BadChannel, format!("{bad}")).at("/channel");
-                    asked.channels.push(named.map_err(bad)?);
+                    channels.push((named.map_err(bad)?, None));
                 }
+                "since" => begin(&mut channels, "/since", since(&value)?)?,
+                "rewind" => begin(&mut channels, "/rewind", rewind(&value)?)?,
                 "cursor" => asked.cursor = Some(value).filter(|cursor| !cursor.is_empty()),
                 "presence" => asked.presence = flag("/presence", &value)?,
                 "occupancy" => asked.occupancy = flag("/occupancy", &value)?,
@@ -78,8 +102,10 @@ impl Asked {
         if let Some(last) = last.filter(|last| !last.is_empty()) {
             asked.cursor = Some(last.to_owned());
         }
-        asked.channels.sort_unstable();
-        asked.channels.dedup();
+        // Of a channel that is named twice the first counts.
+        channels.sort_by(|one, other| one.0.cmp(&other.0));
+        channels.dedup_by(|later, first| later.0 == first.0);
+        (asked.channels, asked.begins) = channels.into_iter().unzip();
         if !(1..=MAX_CHANNELS).contains(&asked.channels.len()) {
             return Err(wrong(
                 "/channel",
@@ -87,6 +113,11 @@ impl Asked {
             ));
         }
         Ok(asked)
+    }
+
+    /// Whether it is known where every channel goes on; else the answer is to tell it first.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.cursor.is_some() || self.begins.iter().all(Option::is_some)
     }
 
     /// The `connect` that a socket would send.
@@ -121,6 +152,39 @@ pub(crate) fn bearer(request: &HttpRequest) -> Option<String> {
     let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}
+
+/// Takes note of where the channel before begins.
+fn begin(channels: &mut [(ChannelName, Option<Begin>)], pointer: &'static str, begin: Begin) -> Result<(), Refusal> {
+    match channels.last_mut() {
+        Some((_, place @ None)) => {
+            *place = Some(begin);
+            Ok(())
+        }
+        _ => Err(wrong(pointer, "each `since` or `rewind` stands after the `channel` that it is about, one for each")),
+    }
+}
+
+/// A position as text: `EPOCH:SERIAL`.
+fn since(value: &str) -> Result<Begin, Refusal> {
+    let bad = || wrong("/since", "`since` is the position of the channel before it: `EPOCH:SERIAL`");
+    let (epoch, serial) = value.rsplit_once(':').filter(|(epoch, _)| !epoch.is_empty()).ok_or_else(bad)?;
+    let serial = digits(serial).filter(|serial| *serial < 1 << 53).ok_or_else(bad)?;
+    Ok(Begin::Since(Position { epoch: Epoch::new(epoch), serial: Serial(serial) }))
+}
+
+/// How far back: `20` messages, or `30s`.
+fn rewind(value: &str) -> Result<Begin, Refusal> {
+    let bad = || wrong("/rewind", "`rewind` is a number of messages, `20`, or of seconds, `30s`");
+    match value.strip_suffix('s') {
+        Some(seconds) => digits(seconds).map(Begin::RewindSeconds).ok_or_else(bad),
+        None => digits(value).map(Begin::RewindMessages).ok_or_else(bad),
+    }
+}
+
+/// A whole number that is written with digits alone.
+fn digits(value: &str) -> Option<u64> {
+    value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok())?
 }
 
 fn flag(pointer: &'static str, value: &str) -> Result<bool, Refusal> {
@@ -186,6 +250,24 @@ mod tests {
         let asked = read("channel=a&token=t&app=app_1", &[("authorization", "bearer h")]).unwrap();
         assert_eq!(asked.connect(1), r#"{"app":"app_1","id":1,"op":"connect","token":"h"}"#);
         assert_eq!(read("channel=a&key=fk_1", &[]).unwrap().credential(), "fk_1");
+    }
+
+    #[test]
+    fn a_channel_says_where_it_begins() {
+        let asked = read("channel=b&since=e:7&channel=a&channel=c&rewind=20&channel=d&rewind=30s", &[]).unwrap();
+        let since = Begin::Since(Position { epoch: Epoch::new("e"), serial: Serial(7) });
+        assert_eq!(asked.begins, [None, Some(since), Some(Begin::RewindMessages(20)), Some(Begin::RewindSeconds(30))]);
+        assert!(!asked.goes_on());
+        assert!(read("channel=a&since=e:0", &[]).unwrap().goes_on());
+        assert!(read("channel=a&cursor=c", &[]).unwrap().goes_on());
+        for bad in ["", "7", ":7", "e:", "e:-1", "e:x", "e:9007199254740992"] {
+            assert_eq!(pointer(&format!("channel=a&since={bad}")), Some("/since"), "{bad}");
+        }
+        for bad in ["", "s", "-1", "1m", "1.5s"] {
+            assert_eq!(pointer(&format!("channel=a&rewind={bad}")), Some("/rewind"), "{bad}");
+        }
+        assert_eq!(pointer("since=e:7&channel=a"), Some("/since"));
+        assert_eq!(pointer("channel=a&since=e:7&rewind=1"), Some("/rewind"));
     }
 
     #[test]

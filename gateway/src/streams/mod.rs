@@ -18,12 +18,13 @@ mod asked;
 mod positions;
 pub(crate) mod said;
 
+use asked::Begin;
 pub(crate) use asked::{Asked, bearer, origin};
 pub(crate) use positions::Positions;
 use said::Answer;
 
 use crate::{
-    Unconnected, accept, cross_origin,
+    Faults, Unconnected, accept, cross_origin,
     hub::Hub,
     sockets::{self, Mail, SocketActor, Transport, Visitor},
     wire::{Outbox, Outlet},
@@ -73,6 +74,9 @@ async fn open(hub: &Rc<Hub>, request: &HttpRequest, transport: Transport) -> Res
     if gateway.is_draining() {
         return Err(Refusal::plain(ErrorCode::Draining));
     }
+    if let Some(refusal) = gateway.faults().and_then(Faults::refusal) {
+        return Err(refusal);
+    }
     let unconnected = Unconnected::new(gateway).ok_or_else(|| {
         let why = "too many connections wait for their credentials to be looked at";
         Refusal::new(ErrorCode::Unavailable, why).retry_after(Duration::from_secs(1))
@@ -88,8 +92,11 @@ async fn open(hub: &Rc<Hub>, request: &HttpRequest, transport: Transport) -> Res
     // Only who may be here is told what is wrong with the rest.
     let asked = Asked::read(request)?;
     let scope = gateway.ports().cursors.scope(&app, &asked.channels);
-    let since = asked.cursor.as_deref().map(|cursor| scope.open(cursor)).transpose()?;
-    let started = opening.subscribe(&asked, since.as_deref()).await?;
+    let begins = match asked.cursor.as_deref().map(|cursor| scope.open(cursor)).transpose()? {
+        Some(positions) => positions.into_iter().map(|position| Some(Begin::Since(position))).collect(),
+        None => asked.begins.clone(),
+    };
+    let started = opening.subscribe(&asked, &begins).await?;
     let at = started
         .iter()
         .map(|one| Position { epoch: one.epoch.clone(), serial: Serial(one.serial.0.saturating_sub(one.backlog)) });
@@ -122,11 +129,10 @@ impl Opening {
         serde_json::from_slice(&text).map_err(|_| Refusal::plain(ErrorCode::Internal))
     }
 
-    /// Subscribes to every channel, after its position if there is one. A channel that keeps no history begins at its head.
-    async fn subscribe(&mut self, asked: &Asked, since: Option<&[Position]>) -> Result<Vec<Subscribed>, Refusal> {
+    /// Subscribes to every channel, from where it begins. One that keeps no history any more begins at its head.
+    async fn subscribe(&mut self, asked: &Asked, begins: &[Option<Begin>]) -> Result<Vec<Subscribed>, Refusal> {
         for (at, channel) in asked.channels.iter().enumerate() {
-            let since = since.map(|since| &since[at]);
-            self.say(subscribe_text(SUBSCRIBE + at as u32, channel, since, asked)).await;
+            self.say(subscribe_text(SUBSCRIBE + at as u32, channel, begins[at].as_ref(), asked)).await;
         }
         let mut started: Vec<Option<Subscribed>> = vec![None; asked.channels.len()];
         while let Some(missing) = started.iter().position(Option::is_none) {
@@ -134,13 +140,17 @@ impl Opening {
             let is_again = answer.id >= AGAIN;
             let at = answer.id.saturating_sub(if is_again { AGAIN } else { SUBSCRIBE }) as usize;
             let channel = asked.channels.get(at).unwrap_or(&asked.channels[missing]);
+            let since = match begins.get(at) {
+                Some(Some(Begin::Since(position))) => Some(position),
+                _ => None,
+            };
             match &answer.error {
                 Some(error) if !is_again && since.is_some() && error.code == ErrorCode::HistoryOff.name() => {
                     self.say(subscribe_text(AGAIN + at as u32, channel, None, asked)).await;
                 }
                 _ => {
                     let one: Subscribed = read(answer).map_err(|refusal| naming(refusal, channel))?;
-                    let since = since.map(|since| &since[at]).filter(|_| is_again);
+                    let since = since.filter(|_| is_again);
                     started[at] = Some(Subscribed { lost: one.lost.or(lost_without_history(since, &one)), ..one });
                 }
             }
@@ -149,10 +159,10 @@ impl Opening {
     }
 }
 
-fn subscribe_text(id: u32, channel: &ChannelName, since: Option<&Position>, asked: &Asked) -> String {
+fn subscribe_text(id: u32, channel: &ChannelName, begin: Option<&Begin>, asked: &Asked) -> String {
     let mut subscribe = json!({"id": id, "op": "subscribe", "channel": channel});
-    if let Some(since) = since {
-        subscribe["since"] = json!(since);
+    if let Some((name, value)) = begin.map(Begin::field) {
+        subscribe[name] = value;
     }
     for (name, wanted) in [("presence", asked.presence), ("occupancy", asked.occupancy)] {
         if wanted {

@@ -55,6 +55,17 @@ pub(crate) trait Listener {
     async fn overflowed(&mut self);
 }
 
+/// Reads a socket until its client has closed it, or is lost; nothing that comes is looked at.
+pub(crate) async fn closed(mut inbound: Inbound) {
+    while !matches!(
+        inbound.next(LAST_BYTES).await,
+        Arrival::Frame(Frame::Close(_)) | Arrival::Violation(_) | Arrival::Lost
+    ) {}
+}
+
+/// The largest message that is read over on a socket that is closed already.
+const LAST_BYTES: usize = 16 * 1024;
+
 /// Reads a socket to its end: answers pings and closes, and hands messages on. Then the outbox is for the caller to finish.
 pub(crate) async fn drive(mut inbound: Inbound, outbox: &Outbox, listener: &mut impl Listener) -> Ended {
     loop {

@@ -176,9 +176,9 @@ impl Batch for MemoryBatch {
     }
 
     /// Nothing was accepted yet, so there is nothing to set aside: whoever waits is told that it is not known to be stored.
-    async fn bury(&mut self, at: usize, reason: &str) -> Result<(), QueueError> {
+    async fn bury(&mut self, at: usize, reason: &str, detail: &str) -> Result<(), QueueError> {
         let id = &self.messages[at].message.id;
-        tracing::error!(message = %id, reason, "A message could not be stored, and was not accepted");
+        tracing::error!(message = %id, reason, detail, "A message could not be stored, and was not accepted");
         Ok(())
     }
 

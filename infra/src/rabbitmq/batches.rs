@@ -82,9 +82,9 @@ impl Batch for RabbitBatch {
         self.awaited.iter().any(|(range, _)| range.contains(&at))
     }
 
-    async fn bury(&mut self, at: usize, reason: &str) -> Result<(), QueueError> {
+    async fn bury(&mut self, at: usize, reason: &str, detail: &str) -> Result<(), QueueError> {
         let body = queued::encode(&self.messages[at..=at]);
-        let cause = Cause { reason, detail: None, partition: self.taking.partition };
+        let cause = Cause { reason, detail: Some(detail), partition: self.taking.partition };
         dead_letters::bury(&self.publishing, cause, body, None).await
     }
 

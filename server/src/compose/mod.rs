@@ -194,12 +194,7 @@ impl Served {
 
 /// Whether this process knows what is revoked.
 fn watch_revocations(enforcement: &Arc<Enforcement>) -> Dependency {
-    let enforcement = enforcement.clone();
-    let told = move || match enforcement.is_current() {
-        true => Ok(()),
-        false => Err("neither a beat nor the database tells what was revoked in the last second".into()),
-    };
-    Dependency { name: "revocations", optional: false, check: Check::Told(Box::new(told)) }
+    Dependency { name: "revocations", optional: false, check: Check::Revocations(enforcement.clone()) }
 }
 
 /// What calls the URLs that tenants give.

@@ -285,6 +285,27 @@ pub const SETTINGS: &[Setting] = &[
         "A socket that has not sent `connect` for this long is closed as `connect_timeout`.",
     ),
     row(
+        "gateway.pusher.activity_timeout",
+        "FANFARE_GATEWAY_PUSHER_ACTIVITY_TIMEOUT",
+        Kind::Duration,
+        Some("2m"),
+        "A Pusher connection that is silent for this long is pinged; clients are told it, and ask for a sign of life themselves after it.",
+    ),
+    row(
+        "gateway.pusher.pong_timeout",
+        "FANFARE_GATEWAY_PUSHER_PONG_TIMEOUT",
+        Kind::Duration,
+        Some("30s"),
+        "A pinged Pusher connection that stays silent for this long is closed with 4201.",
+    ),
+    row(
+        "gateway.pusher.authorization_timeout",
+        "FANFARE_GATEWAY_PUSHER_AUTHORIZATION_TIMEOUT",
+        Kind::Duration,
+        Some("30s"),
+        "Where an app wants authorized connections, one that neither signs in nor subscribes to a private or presence channel for this long is closed with 4009.",
+    ),
+    row(
         "gateway.drain_window",
         "FANFARE_DRAIN_WINDOW",
         Kind::Duration,

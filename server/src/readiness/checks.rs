@@ -8,13 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fanfare_domain::{accounts::Accounts, bus::Bus, ids::TenantId};
+use fanfare_domain::{accounts::Accounts, bus::Bus, ids::TenantId, revocations::Enforcement};
 use fanfare_infra::sql::SqlStore;
 
 use super::{Wrong, appends::Appends, pulses::Pulse};
 
 /// A beat older than this means that messages do not arrive.
 const STALE: Duration = Duration::from_secs(3);
+/// A node that has not known for so long what is revoked serves nobody; one that has for a moment has only lacked a processor.
+const LAPSED: Duration = Duration::from_secs(3);
 /// How long the database may take to read, and to write.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -31,6 +33,8 @@ pub enum Check {
     },
     /// The age of the last beat on the bus.
     Beats(Arc<dyn Bus>),
+    /// Whether it is known what is revoked.
+    Revocations(Arc<Enforcement>),
     /// What is tried each second.
     Pulse(Arc<Pulse>),
     /// What somebody else knows.
@@ -52,6 +56,7 @@ impl Check {
             Check::Database(_) => Ok(()),
             Check::Delivery { runs, appends } => delivery(runs, appends).map_err(Wrong::Borrowed),
             Check::Beats(bus) => beats(bus.last_beat(), Instant::now()).map_err(Wrong::Borrowed),
+            Check::Revocations(enforcement) => revocations(enforcement.lapsed_for()).map_err(Wrong::Borrowed),
             Check::Pulse(pulse) => pulse.state(Instant::now()),
             Check::Told(told) => told(),
         }
@@ -90,6 +95,13 @@ fn beats(last: Option<Instant>, now: Instant) -> Result<(), &'static str> {
     }
 }
 
+fn revocations(lapsed: Duration) -> Result<(), &'static str> {
+    if lapsed < LAPSED {
+        return Ok(());
+    }
+    Err("neither a beat nor the database tells what was revoked in the last seconds")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +112,13 @@ mod tests {
         assert_eq!(beats(Some(now), now + Duration::from_millis(2_500)), Ok(()));
         assert!(beats(Some(now), now + STALE).is_err());
         assert!(beats(None, now).unwrap_err().contains("yet"));
+    }
+
+    #[test]
+    fn a_node_that_lacks_a_beat_for_a_moment_stays_ready_and_one_that_lasts_does_not() {
+        assert_eq!(revocations(Duration::ZERO), Ok(()));
+        assert_eq!(revocations(Duration::from_millis(1_500)), Ok(()));
+        assert!(revocations(Duration::from_secs(4)).is_err());
+        assert!(revocations(Duration::MAX).unwrap_err().contains("revoked"), "it never knew");
     }
 }

@@ -28,19 +28,26 @@ pub struct Link {
     stream: WebSocketStream<TcpStream>,
     unread: VecDeque<Value>,
     next_id: u32,
+    /// How long it may be silent.
+    patience: Duration,
 }
 
 impl Link {
     /// Connects with a token.
     pub async fn connect(url: &str, token: &str) -> Result<Self, Lost> {
+        Self::connect_patiently(url, token, SILENCE).await
+    }
+
+    /// The same, where a gateway may be silent for so long.
+    pub async fn connect_patiently(url: &str, token: &str, patience: Duration) -> Result<Self, Lost> {
         let authority = url.trim_start_matches("http://");
-        let opened = timeout(SILENCE, async {
+        let opened = timeout(patience, async {
             let tcp = TcpStream::connect(authority).await.map_err(|_| Lost::Away)?;
             let handshake = client_async(format!("ws://{authority}/v1/connect"), tcp).await;
             handshake.map(|(stream, _)| stream).map_err(|_| Lost::Away)
         });
         let stream = opened.await.map_err(|_| Lost::Away)??;
-        let mut link = Self { connected: Value::Null, stream, unread: VecDeque::new(), next_id: 1 };
+        let mut link = Self { connected: Value::Null, stream, unread: VecDeque::new(), next_id: 1, patience };
         link.connected = link.ask(json!({"op": "connect", "token": token})).await?;
         Ok(link)
     }
@@ -79,14 +86,16 @@ impl Link {
     }
 
     async fn send(&mut self, frame: &Value) -> Result<(), Lost> {
-        let sent = timeout(SILENCE, self.stream.send(Message::text(frame.to_string()))).await;
+        let sent = timeout(self.patience, self.stream.send(Message::text(frame.to_string()))).await;
         sent.map_err(|_| Lost::Away)?.map_err(|_| Lost::Away)
     }
 
     /// The next frame that is no ping.
     async fn receive(&mut self) -> Result<Value, Lost> {
         loop {
-            let Ok(Some(Ok(message))) = timeout(SILENCE, self.stream.next()).await else { return Err(Lost::Away) };
+            let Ok(Some(Ok(message))) = timeout(self.patience, self.stream.next()).await else {
+                return Err(Lost::Away);
+            };
             match message {
                 Message::Text(text) => {
                     let said: Value = serde_json::from_str(&text)

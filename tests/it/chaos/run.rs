@@ -37,6 +37,8 @@ const PUBLISHERS: usize = 6;
 /// Four by each transport.
 const SUBSCRIBERS: usize = 12;
 const CHANNELS: usize = 6;
+/// How long what is stopped or cut off stays so.
+const AWAY: Duration = Duration::from_secs(10);
 /// Everything must be delivered everywhere again this long after a fault is over.
 const RECOVERY: Duration = Duration::from_secs(60);
 /// Rounds of a long run after which everybody must agree on who is present; every run does so in the end.
@@ -51,7 +53,6 @@ struct Plan {
     seed: u64,
     faults: usize,
     until: Option<Instant>,
-    away: Duration,
 }
 
 impl Plan {
@@ -61,8 +62,7 @@ impl Plan {
             |name| env::var(name).ok().map(|text| text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is a number")));
         let minutes = number("CHAOS_MINUTES");
         let until = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
-        let away = Duration::from_secs(if until.is_some() { 10 } else { 7 });
-        Self { seed: number("CHAOS_SEED").unwrap_or(SEED), faults: FAULTS, until, away }
+        Self { seed: number("CHAOS_SEED").unwrap_or(SEED), faults: FAULTS, until }
     }
 
     fn is_over(&self, faults: usize) -> bool {
@@ -79,7 +79,7 @@ async fn whatever_ends_dies_stops_or_is_cut_everything_accepted_arrives_once_and
     })
     .await;
     let stage = stage(&fleet).await;
-    let targets = Targets::new(fleet, plan.away);
+    let targets = Targets::new(fleet, AWAY);
     let subscribers = begin(&stage, SUBSCRIBERS, |n, begun| Subscriber::new(Arc::clone(&stage), n).follow(begun)).await;
     begin(&stage, MEMBERS, |n, begun| Member::new(Arc::clone(&stage), n, plan.seed).live(begun)).await;
     begin(&stage, OBSERVERS, |n, begun| Observer::new(Arc::clone(&stage), n, plan.seed).observe(begun)).await;

@@ -9,38 +9,48 @@ use super::run;
 use crate::harness::{
     engines::Engines,
     server::{Options, Server, fanfare},
+    sockets::PATIENCE,
     tenants::Tenant,
     waiting::until,
 };
 
 /// A folder to run commands in, and what they are told of the engines.
-struct Installation {
-    engines: Engines,
+pub(super) struct Installation {
+    pub engines: Engines,
     folder: tempfile::TempDir,
 }
 
 impl Installation {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         Self { engines: Engines::own().await, folder }
     }
 
-    fn variable(&self, wanted: &str) -> String {
+    pub fn variable(&self, wanted: &str) -> String {
         let variables = self.engines.env();
         variables.into_iter().find(|(name, _)| *name == wanted).expect("it is set").1
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = fanfare();
         command.args(args).envs(self.engines.env()).current_dir(self.folder.path());
         command.env("FANFARE_LISTEN", "127.0.0.1:0").env("FANFARE_OPS_LISTEN", "127.0.0.1:0");
         command
     }
 
-    async fn execute(&self, sql: &str) {
+    /// A process that does everything, on these engines.
+    pub async fn serve(&self, options: Options) -> Server {
+        let variables = self.engines.env();
+        Server::start(variables.iter().fold(options, |options, (name, value)| options.env(name, value))).await
+    }
+
+    pub async fn execute(&self, sql: &str) {
+        self.session().await.batch_execute(sql).await.expect("the statement is good");
+    }
+
+    async fn session(&self) -> AsyncPgConnection {
         let url = self.variable("FANFARE_DATABASE_URL");
-        let mut database = AsyncPgConnection::establish(&url).await.expect("the database answers");
-        database.batch_execute(sql).await.expect("the statement is good");
+        AsyncPgConnection::establish(&url).await.expect("the database answers")
     }
 }
 
@@ -133,6 +143,35 @@ async fn tables_of_another_version_are_refused_if_they_are_older_and_used_if_the
     engines.execute("insert into __diesel_schema_migrations (version) values ('9999')").await;
     let said = run(&mut engines.command(&["check"])).succeeded();
     assert!(said.contains("the tables are of version 9999"), "{said}");
+    // Nodes of the version before go on while others are replaced.
+    let mut options = Options::role("api");
+    for (name, value) in engines.engines.env() {
+        options = options.env(name, &value);
+    }
+    let api = Server::start(options).await;
+    assert!(api.stderr().contains("tables are of version 9999, which is newer"), "{}", api.stderr());
+    Tenant::sign_up(&api).await;
+}
+
+/// The number of the advisory lock under which tables are made.
+const MIGRATION_LOCK: i64 = 0x66_616e_6661_7265;
+
+#[tokio::test]
+async fn migrate_waits_while_another_one_is_at_work() {
+    let engines = Installation::new().await;
+    let mut other = engines.session().await;
+    other.batch_execute(&format!("select pg_advisory_lock({MIGRATION_LOCK})")).await.unwrap();
+    let mut command = engines.command(&["migrate"]);
+    let migrating = tokio::task::spawn_blocking(move || run(&mut command));
+    let waits = "do $$ begin
+        if not exists (select from pg_locks where locktype = 'advisory' and not granted
+            and database = (select oid from pg_database where datname = current_database()))
+        then raise 'nobody waits'; end if; end $$";
+    until("it waits", async || other.batch_execute(waits).await.ok()).await;
+    assert!(!migrating.is_finished());
+    other.batch_execute(&format!("select pg_advisory_unlock({MIGRATION_LOCK})")).await.unwrap();
+    let said = tokio::time::timeout(PATIENCE, migrating).await.expect("it goes on").unwrap().succeeded();
+    assert!(said.contains("before: none"), "{said}");
 }
 
 #[tokio::test]
@@ -170,10 +209,7 @@ async fn another_master_key_is_refused_by_every_role() {
 #[actix_web::test]
 async fn serve_migrates_by_itself_delivers_and_shows_a_demo_again() {
     let engines = Installation::new().await;
-    let variables = engines.engines.env();
-    let options = Options::default().arg("--demo");
-    let options = variables.iter().fold(options, |options, (name, value)| options.env(name, value));
-    let mut server = Server::start(options).await;
+    let mut server = engines.serve(Options::default().arg("--demo")).await;
     let tenant = Tenant::sign_up(&server).await;
     let mut socket = tenant.join("ann").await;
     socket.subscribe("chat:1").await;
@@ -187,50 +223,4 @@ async fn serve_migrates_by_itself_delivers_and_shows_a_demo_again() {
     let printed = server.stdout();
     assert_eq!(printed.matches("shown this once").count(), 1, "{printed}");
     assert_eq!(printed.matches("Bearer fk_").count(), 2, "{printed}");
-}
-
-#[tokio::test]
-async fn a_queue_without_dead_letters_is_said_to_be_empty() {
-    let engines = Installation::new().await;
-    run(&mut engines.command(&["migrate"])).succeeded();
-    run(&mut engines.command(&["dead-letters", "list"])).succeeded();
-    run(&mut engines.command(&["dead-letters", "show", "none"]))
-        .failed_saying(&["`none`", "fanfare dead-letters list"]);
-    run(&mut engines.command(&["dead-letters", "replay", "none"])).failed_saying(&["`none`"]);
-    run(&mut engines.command(&["dead-letters", "replay", "--all"])).succeeded();
-}
-
-#[actix_web::test]
-async fn what_a_worker_set_aside_is_listed_shown_and_replayed() {
-    let engines = Installation::new().await;
-    let variables = engines.engines.env();
-    let options = variables.iter().fold(Options::default(), |options, (name, value)| options.env(name, value));
-    let server = Server::start(options).await;
-    let broker = lapin::Connection::connect(&engines.variable("FANFARE_AMQP_URL"), Default::default()).await.unwrap();
-    let channel = broker.create_channel().await.unwrap();
-    channel
-        .basic_publish("".into(), "fanfare.p.0".into(), Default::default(), b"no envelope", Default::default())
-        .await
-        .unwrap();
-    let listed = async |besides: &str| {
-        until("a dead letter", async || {
-            let said = run(&mut engines.command(&["dead-letters", "list"])).succeeded();
-            let id = said.split(' ').next().expect("a line has a first word").to_owned();
-            (id.starts_with("dead_") && id != besides).then_some((id, said))
-        })
-        .await
-    };
-    let (id, line) = listed("").await;
-    assert!(line.contains("partition 0") && line.contains("malformed"), "{line}");
-    let shown = run(&mut engines.command(&["dead-letters", "show", &id])).succeeded();
-    for part in [&format!("id         {id}\n"), "where      partition 0\n", "body       no envelope\n"] {
-        assert!(shown.contains(part), "{part} is not in:\n{shown}");
-    }
-    let replayed = run(&mut engines.command(&["dead-letters", "replay", &id])).succeeded();
-    assert_eq!(replayed, "1 dead letter is in its queue again\n");
-    let (again, _) = listed(&id).await;
-    run(&mut engines.command(&["dead-letters", "replay", &id])).failed_saying(&["there is no dead letter"]);
-    assert_ne!(again, id, "what can never be stored is set aside anew");
-    let tenant = Tenant::sign_up(&server).await;
-    assert_eq!(tenant.publish("chat:1", json!(1)).await, 1, "nothing stands in the others' way");
 }

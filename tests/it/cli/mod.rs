@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use crate::harness::server::fanfare;
 
 mod checking;
+mod dead_letters;
 mod engines;
 mod following;
 mod publishing;

@@ -12,6 +12,7 @@ use crate::harness::{
     proxy::Proxy,
     server::{Options, Server},
     sockets::Socket,
+    stalls::Stalls,
     tenants::{Answer, Tenant},
     waiting::until,
 };
@@ -64,9 +65,14 @@ async fn each_role_serves_its_own_part_is_ready_by_its_own_dependencies_and_ends
     assert_eq!(tenant.publish("chat:1", json!("hello")).await, 1);
     assert_eq!(ann.messages(1).await[0]["data"], "hello");
     for node in [&mut gateway, &mut api, &mut worker] {
-        let begun = Instant::now();
+        let (begun, stalls) = (Instant::now(), Stalls::begin());
         let status = node.terminate().await;
-        assert!(status.success() && begun.elapsed() < Duration::from_secs(5), "{status}\n{}", node.stderr());
+        let took = begun.elapsed();
+        assert!(status.success(), "{status}\n{}", node.stderr());
+        // The log tells when each of its phases began.
+        let log = node.stderr();
+        let phases = log.find("Shutting down").map_or("", |at| &log[log[..at].rfind('\n').unwrap_or(0)..]);
+        stalls.hold(&format!("the end{phases}"), took, Duration::from_secs(5));
     }
     assert!(worker.stderr().contains("All partitions are handed over"), "{}", worker.stderr());
 }

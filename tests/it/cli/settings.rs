@@ -56,6 +56,13 @@ fn half_set_engines_are_refused_with_what_is_missing_and_no_secret() {
         let missing: Vec<_> = urls.iter().map(|(name, _)| *name).filter(|name| *name != set).collect();
         said.failed_saying(&[&missing[..], &[&format!("{set} is set"), "Set all three"]].concat());
     }
+    for (missing, _) in urls {
+        let set = urls.into_iter().filter(|(name, _)| *name != missing);
+        let said = run(serve(&dir).envs(set.clone()).env("FANFARE_MASTER_KEY", "ab".repeat(32)));
+        assert!(!said.stderr.contains("hush"), "{}", said.stderr);
+        let names: Vec<_> = set.map(|(name, _)| name).collect();
+        said.failed_saying(&[&names[..], &[missing, "Set all three"]].concat());
+    }
     let said = run(serve(&dir).envs(urls));
     assert!(!said.stderr.contains("hush"), "{}", said.stderr);
     said.failed_saying(&["`master_key` (FANFARE_MASTER_KEY) is not", "openssl rand -hex 32"]);

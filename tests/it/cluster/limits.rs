@@ -20,8 +20,9 @@ async fn with_plan(limits: &str) -> Fleet {
     Fleet::start(Production::start(PARTITIONS).await, options).await
 }
 
-/// Offers messages to the nodes in turn, a batch in a request, and gives how many are admitted.
-async fn offer(nodes: &[Tenant], time: Duration) -> usize {
+/// Offers messages to the nodes in turn, a batch in a request, and gives how many are admitted, and in how long.
+async fn offer(nodes: &[Tenant], time: Duration) -> (usize, Duration) {
+    let begun = Instant::now();
     let batch = json!({"messages": (0..BATCH).map(|_| json!({"channel": "flood", "data": 1})).collect::<Vec<_>>()});
     let senders = (0..SENDERS).map(|n| {
         let (tenant, batch) = (nodes[n % nodes.len()].clone(), batch.clone());
@@ -40,7 +41,16 @@ async fn offer(nodes: &[Tenant], time: Duration) -> usize {
             admitted
         })
     });
-    join_all(senders).await.into_iter().map(|admitted| admitted.expect("a publish is answered")).sum()
+    let admitted = join_all(senders).await.into_iter().map(|admitted| admitted.expect("a publish is answered")).sum();
+    (admitted, begun.elapsed())
+}
+
+/// Holds what was admitted to the limit of 1,000 a second and 5 % more, in the time that it took; and to half of what a limit
+/// of 1,000 allows in 10 s, however slowly a busy machine offers.
+fn hold_to_the_limit(what: &str, (admitted, took): (usize, Duration)) {
+    println!("{what}: {admitted} admitted in {took:?}");
+    let most = (1_050.0 * took.as_secs_f64()) as usize;
+    assert!((5_000..=most).contains(&admitted), "{what}: {admitted} in {took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,12 +61,8 @@ async fn two_api_nodes_admit_no_more_than_one_limit_allows() {
     let nodes: Vec<_> = fleet.apis.iter().map(|api| tenant.at(api.url())).collect();
     // The bucket is emptied first.
     offer(&nodes, Duration::from_secs(3)).await;
-    let admitted = offer(&nodes, Duration::from_secs(10)).await;
-    println!("evenly offered: {admitted} admitted");
-    assert!(admitted <= 10_500, "{admitted}");
-    let admitted = offer(&nodes[..1], Duration::from_secs(10)).await;
-    println!("offered to one: {admitted} admitted");
-    assert!(admitted <= 10_500, "{admitted}");
+    hold_to_the_limit("evenly offered", offer(&nodes, Duration::from_secs(10)).await);
+    hold_to_the_limit("offered to one", offer(&nodes[..1], Duration::from_secs(10)).await);
 }
 
 #[tokio::test]

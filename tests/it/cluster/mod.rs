@@ -12,21 +12,27 @@ use crate::harness::{
     waiting::{until, within},
 };
 
+mod browsers;
 mod caches;
 mod deliveries;
 mod drains;
+mod ephemerals;
 mod gateways;
 mod limits;
 mod occupancy;
 mod postgres;
 mod prefixes;
 mod presence;
+mod pusher;
 mod rabbitmq;
 mod readiness;
 mod redis;
 mod restored;
+mod resumes;
 mod revocations;
+mod revoked_flows;
 mod rolling;
+mod sdk;
 mod spread;
 mod streams;
 mod workers;

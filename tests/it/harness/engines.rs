@@ -35,6 +35,11 @@ impl Engines {
         Self { database, vhost, redis }
     }
 
+    /// The Redis.
+    pub fn redis(&self) -> &Redis {
+        &self.redis
+    }
+
     /// What a server is told of them.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         variables(&self.database.tcp_url, &self.redis.url(), &self.vhost.url, PARTITIONS)

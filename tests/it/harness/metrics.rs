@@ -1,5 +1,10 @@
 //! What a server says of itself on `/metrics`.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
 use super::{server::Server, tenants::Answer};
 
 /// One look at the metrics.
@@ -23,4 +28,23 @@ impl Metrics {
         let sample = self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         sample.unwrap_or_else(|| panic!("no `{name}` in\n{}", self.0)).parse().expect("a sample is a number")
     }
+}
+
+/// The most bytes that a server's outboxes held, looked at until the work is done.
+pub async fn most_held(server: &Server, work: impl Future<Output = ()>) -> f64 {
+    let done = AtomicBool::new(false);
+    let watching = async {
+        let mut most = 0.0_f64;
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        while !done.load(Ordering::SeqCst) {
+            ticks.tick().await;
+            most = most.max(Metrics::of(server).await.sample("fanfare_outbox_bytes"));
+        }
+        most
+    };
+    let working = async {
+        work.await;
+        done.store(true, Ordering::SeqCst);
+    };
+    tokio::join!(watching, working).0
 }

@@ -62,6 +62,14 @@ impl Postgres {
             Self::Private(server) => server.engine(),
         }
     }
+
+    /// The database on the server that the tests share.
+    pub fn database(&self) -> &Database {
+        match self {
+            Self::Shared(database) => database,
+            Self::Private(_) => panic!("the server is this test's own"),
+        }
+    }
 }
 
 impl RabbitMq {
@@ -72,6 +80,14 @@ impl RabbitMq {
             Self::Private(broker) => broker.engine(),
         }
     }
+
+    /// How to reach it, without a link between.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Shared(vhost) => vhost.url.clone(),
+            Self::Private(broker) => broker.url(),
+        }
+    }
 }
 
 impl RedisAt {
@@ -79,6 +95,14 @@ impl RedisAt {
     pub fn engine(&mut self) -> &mut Engine {
         match self {
             Self::Own(server) => server.engine(),
+            Self::Url(url) => panic!("{url} is not one server"),
+        }
+    }
+
+    /// The one server.
+    pub fn server(&self) -> &Redis {
+        match self {
+            Self::Own(server) => server,
             Self::Url(url) => panic!("{url} is not one server"),
         }
     }
@@ -170,10 +194,7 @@ impl Production {
     }
 
     fn amqp_url(&self) -> String {
-        match &self.rabbitmq {
-            RabbitMq::Shared(vhost) => vhost.url.clone(),
-            RabbitMq::Private(broker) => broker.url(),
-        }
+        self.rabbitmq.url()
     }
 }
 

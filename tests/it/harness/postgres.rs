@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 use super::{
     ports::free_port,
@@ -59,6 +59,21 @@ impl Database {
     }
 }
 
+impl Database {
+    /// The one number that a query gives, as a column `number`.
+    pub async fn number(&self, query: &str) -> i64 {
+        let mut session = AsyncPgConnection::establish(&self.url).await.expect("the server answers");
+        let row: Number = diesel::sql_query(query).get_result(&mut session).await.expect("the query gives a row");
+        row.number
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Number {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    number: i64,
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         let (server, drop) = (self.server, format!("drop database {} with (force)", self.name));
@@ -76,6 +91,13 @@ impl Private {
     /// Starts a server that writes what it commits through to the disk.
     pub async fn start() -> Self {
         let started = tokio::task::spawn_blocking(|| Server::start(&["-c", "max_connections=400"])).await;
+        Self { server: started.expect("the server starts") }
+    }
+
+    /// The same, which counts statements by their text, in `pg_stat_statements`.
+    pub async fn counting() -> Self {
+        let settings = ["-c", "shared_preload_libraries=pg_stat_statements", "-c", "max_connections=50"];
+        let started = tokio::task::spawn_blocking(move || Server::start(&settings)).await;
         Self { server: started.expect("the server starts") }
     }
 

@@ -23,6 +23,7 @@ enum Mode {
 pub struct Proxy {
     port: u16,
     mode: watch::Sender<Mode>,
+    target: watch::Sender<SocketAddr>,
     task: JoinHandle<()>,
 }
 
@@ -36,8 +37,9 @@ impl Proxy {
     pub async fn start_on(port: u16, target: u16) -> Self {
         let mode = watch::Sender::new(Mode::Forward);
         let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free");
-        let task = tokio::spawn(serve(listener, ([127, 0, 0, 1], target).into(), mode.subscribe()));
-        Self { port, mode, task }
+        let target = watch::Sender::new(([127, 0, 0, 1], target).into());
+        let task = tokio::spawn(serve(listener, target.subscribe(), mode.subscribe()));
+        Self { port, mode, target, task }
     }
 
     /// The port that it listens on.
@@ -55,6 +57,11 @@ impl Proxy {
         self.mode.send_replace(Mode::Stall);
     }
 
+    /// Forwards what connects from now on to another port, as a load balancer does when a server behind it is gone.
+    pub fn lead_to(&self, target: u16) {
+        self.target.send_replace(([127, 0, 0, 1], target).into());
+    }
+
     /// Forwards again, also what was held.
     pub fn restore(&self) {
         self.mode.send_replace(Mode::Forward);
@@ -68,11 +75,12 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(mut listener: TcpListener, target: SocketAddr, mut mode: watch::Receiver<Mode>) {
+async fn serve(mut listener: TcpListener, target: watch::Receiver<SocketAddr>, mut mode: watch::Receiver<Mode>) {
     let address = listener.local_addr().expect("a listener has an address");
     let followed = mode.clone();
     let accept = async |listener: TcpListener| {
         while let Ok((client, _)) = listener.accept().await {
+            let target = *target.borrow();
             tokio::spawn(connection(client, target, followed.clone()));
         }
     };

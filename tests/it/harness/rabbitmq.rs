@@ -49,12 +49,19 @@ impl Vhost {
         self.broker.manage(Method::PUT, &format!("permissions/{}/{user}", self.name), &permissions).await;
         self.url.replace("guest:guest@", &format!("{user}:secret@"))
     }
+
+    /// Its queues, as the broker describes them: each with its `name` and `arguments`.
+    pub async fn queues(&self) -> Vec<Value> {
+        let described = self.broker.manage(Method::GET, &format!("definitions/{}", self.name), &Value::Null).await;
+        let described: Value = serde_json::from_str(&described).expect("the broker answers JSON");
+        described["queues"].as_array().expect("a list of queues").clone()
+    }
 }
 
 impl Drop for Vhost {
     fn drop(&mut self) {
         let (broker, name) = (self.broker, self.name.clone());
-        in_background(async move { broker.manage(Method::DELETE, &format!("vhosts/{name}"), &json!({})).await });
+        in_background(async move { drop(broker.manage(Method::DELETE, &format!("vhosts/{name}"), &json!({})).await) });
     }
 }
 
@@ -147,15 +154,17 @@ impl Broker {
         format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", self.port)
     }
 
-    /// Makes, changes or removes something.
-    async fn manage(&self, method: Method, what: &str, body: &Value) {
+    /// Makes, changes, removes or asks something; gives the answer's body.
+    async fn manage(&self, method: Method, what: &str, body: &Value) -> String {
         let port = self.management.expect("the shared broker has an HTTP interface");
         fanfare::tls::install();
         let client = Client::builder().no_proxy().build().expect("a client can be built");
         let url = format!("http://127.0.0.1:{port}/api/{what}");
         let answer = client.request(method, url).basic_auth("guest", Some("guest")).json(body).send().await;
         let answer = answer.expect("the broker answers");
-        assert!(answer.status().is_success(), "{}: {:?}", answer.status(), answer.text().await);
+        let (status, text) = (answer.status(), answer.text().await.expect("an answer is text"));
+        assert!(status.is_success(), "{status}: {text}");
+        text
     }
 }
 

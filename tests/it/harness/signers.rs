@@ -84,7 +84,7 @@ impl OwnKey {
         self.sign(kid, json!({"sub": client}))
     }
 
-    /// The public key as a JWK; of the keys on curves.
+    /// The public key as a JWK.
     pub fn jwk(&self, kid: &str) -> Value {
         let key = der(self.public);
         let part = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
@@ -94,7 +94,8 @@ impl OwnKey {
                 json!({"kty": "EC", "crv": "P-256", "x": part(x), "y": part(y), "kid": kid, "use": "sig"})
             }
             Algorithm::EdDSA => json!({"kty": "OKP", "crv": "Ed25519", "x": part(&key[key.len() - 32..]), "kid": kid}),
-            other => panic!("no JWK is made of {other:?}"),
+            // Before the modulus of 2,048 bits stand its wrappings, and after it those of the exponent.
+            _ => json!({"kty": "RSA", "alg": "RS256", "n": part(&key[33..289]), "e": part(&key[291..]), "kid": kid}),
         }
     }
 }

@@ -51,3 +51,23 @@ async fn while_the_url_is_away_known_keys_go_on_and_others_are_unavailable() {
     let foreign = OwnKey::P256.sign(Some("new"), json!({"aud": "other"}));
     assert_eq!(join(&tenant, &foreign).await.err().as_deref(), Some("bad_token"));
 }
+
+#[tokio::test]
+async fn a_set_holds_keys_of_every_algorithm_and_each_token_is_read_by_its_own() {
+    let (_server, tenant) = start_private().await;
+    let keys = KeyServer::start().await;
+    let all = [OwnKey::RSA, OwnKey::P256, OwnKey::ED25519];
+    let set: Vec<_> = all.iter().map(|key| key.jwk(&format!("{:?}", key.algorithm))).collect();
+    keys.keys("/jwks", &set);
+    tenant.signer_at(&keys.url("/jwks")).await;
+    for key in all {
+        let kid = format!("{:?}", key.algorithm);
+        let mut socket =
+            join(&tenant, &key.token(Some(&kid), "ann")).await.unwrap_or_else(|code| panic!("{kid}: {code}"));
+        socket.subscribe("room").await;
+        join(&tenant, &key.token(None, "ann")).await.unwrap_or_else(|code| panic!("{kid}, unnamed: {code}"));
+    }
+    assert_eq!(keys.asked("/jwks"), 1);
+    let forged = OwnKey::P256.token(Some("RS256"), "ann");
+    assert_eq!(join(&tenant, &forged).await.err().as_deref(), Some("bad_token"));
+}

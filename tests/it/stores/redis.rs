@@ -12,6 +12,7 @@ use super::bus::Sides;
 
 mod away;
 mod cluster;
+mod counts;
 mod fingerprints;
 mod forgetting;
 mod heads;

@@ -1,16 +1,11 @@
 //! A long absence: 50,000 messages in order and then what is live, while what waits in memory stays under its bound.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
-
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use crate::harness::{
-    server::Server,
-    tenants::{Answer, Tenant, start},
+    metrics::most_held,
+    tenants::{Tenant, start},
 };
 
 const MESSAGES: u64 = 50_000;
@@ -27,29 +22,6 @@ async fn publish_many(tenant: &Tenant, channel: &str) {
         assert!(results.as_array().expect("results").iter().all(|result| result["message"].is_string()), "{results}");
     }
     tenant.reaches(channel, MESSAGES + 1).await;
-}
-
-/// The most bytes that the outboxes held, looked at until the work is done.
-async fn most_held(server: &Server, work: impl Future<Output = ()>) -> f64 {
-    let done = AtomicBool::new(false);
-    let client = reqwest::Client::builder().no_proxy().build().expect("a client can be built");
-    let url = format!("{}/metrics", server.ops_url());
-    let watching = async {
-        let mut most = 0.0_f64;
-        let mut ticks = tokio::time::interval(Duration::from_millis(20));
-        while !done.load(Ordering::SeqCst) {
-            ticks.tick().await;
-            let text = Answer::of(client.get(&url)).await.text;
-            let held = text.lines().find_map(|line| line.strip_prefix("fanfare_outbox_bytes "));
-            most = most.max(held.map_or(0.0, |held| held.parse().expect("a number")));
-        }
-        most
-    };
-    let working = async {
-        work.await;
-        done.store(true, Ordering::SeqCst);
-    };
-    tokio::join!(watching, working).0
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

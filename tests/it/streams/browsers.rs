@@ -1,57 +1,13 @@
 //! Headless Chromium, from a page of another origin: its own `EventSource` and `WebSocket`, and polls by `fetch`.
 
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
 
 use crate::harness::{
     browser::Page,
+    pages::other_origin,
     server::{Options, Server},
-    tenants::Tenant,
+    tenants::{Tenant, start},
 };
-
-const PAGE: &str = "<!doctype html><title>another origin</title><script>
-window.seen = []; window.opened = 0; window.errors = 0;
-function follow(url) {
-  const source = window.source = new EventSource(url);
-  source.addEventListener('open', (event) => { if (event.data) window.opened += 1; });
-  source.addEventListener('message', (event) => window.seen.push([JSON.parse(event.data).serial, event.lastEventId]));
-  source.onerror = () => { window.errors += 1; };
-}
-function socket(url, token, channel) {
-  window.heard = [];
-  const socket = new WebSocket(url);
-  const send = (frame) => socket.send(JSON.stringify(frame));
-  socket.onopen = () => { send({id: 1, op: 'connect', token}); send({id: 2, op: 'subscribe', channel}); };
-  socket.onmessage = (event) => window.heard.push(JSON.parse(event.data));
-}
-async function poll(url, token, last) {
-  const headers = {Authorization: `Bearer ${token}`};
-  const answer = await fetch(url, {headers: last ? {...headers, 'Last-Event-ID': last} : headers});
-  return {status: answer.status, id: answer.headers.get('x-request-id'), body: await answer.json()};
-}
-</script>";
-
-/// Serves the page at an address of its own, so that everything it asks of the server is of another origin.
-async fn other_origin() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-    let address = format!("http://{}", listener.local_addr().expect("it is bound"));
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let _ = stream.read(&mut [0; 4096]).await;
-                let head = format!(
-                    "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                    PAGE.len()
-                );
-                let _ = stream.write_all(format!("{head}{PAGE}").as_bytes()).await;
-            });
-        }
-    });
-    address
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_browser_follows_by_its_own_means_and_comes_back_without_a_loss() {
@@ -87,4 +43,33 @@ async fn a_browser_follows_by_its_own_means_and_comes_back_without_a_loss() {
     let serials: Vec<_> =
         polled["body"]["messages"].as_array().expect("messages").iter().map(|one| &one["serial"]).collect();
     assert_eq!(serials, [3, 4, 5]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_reads_a_stream_by_fetch_as_it_comes() {
+    let (server, tenant) = start().await;
+    let token = tenant.full_token("ann").await;
+    let mut page = Page::open(&other_origin().await).await;
+    page.wait_for("typeof stream === 'function'").await;
+    page.evaluate(&format!("void stream('{}/v1/sse?channel=chat:1', '{token}')", server.url())).await;
+    page.wait_for("window.streamed.events.length === 1").await;
+    assert_eq!(page.evaluate("window.streamed.status").await, 200);
+    assert_eq!(page.evaluate("window.streamed.type").await, "text/event-stream");
+    let open = page.evaluate("window.streamed.events[0]").await;
+    assert_eq!(
+        (&open["event"], &open["data"]["client"], open["id"].is_string()),
+        (&json!("open"), &json!("ann"), true)
+    );
+    for serial in 1..=3 {
+        tenant.publish("chat:1", json!("line\nbreak: ü")).await;
+        page.wait_for(&format!("window.streamed.events.length === {}", serial + 1)).await;
+        let event = page.evaluate("window.streamed.events.at(-1)").await;
+        assert_eq!((&event["event"], &event["data"]["serial"]), (&json!("message"), &json!(serial)));
+        assert_eq!(event["data"]["data"], "line\nbreak: ü");
+    }
+    assert_eq!(page.evaluate("window.streamed.ended").await, false);
+    crate::revocations::revoke(&tenant, json!({"client": "ann"})).await;
+    page.wait_for("window.streamed.ended").await;
+    let last = page.evaluate("window.streamed.events.at(-1)").await;
+    assert_eq!((&last["event"], &last["data"]["error"]["code"]), (&json!("error"), &json!("revoked")));
 }

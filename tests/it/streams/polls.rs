@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use crate::harness::{
     streams::{polls_are_in, serials},
     tenants::start,
-    tokens::every_right,
 };
 
 #[tokio::test]
@@ -101,9 +100,57 @@ async fn a_waiting_poll_ends_with_the_key_and_is_answered_by_a_node_that_goes() 
 }
 
 #[tokio::test]
-async fn a_token_that_ends_while_a_poll_waits_ends_the_poll() {
-    let (_server, tenant) = start().await;
-    let token = tenant.short_token("ann", every_right(), 5.0);
+async fn a_poll_that_asks_for_presence_and_occupancy_is_answered_by_who_enters_and_leaves() {
+    let (server, tenant) = start().await;
+    let token = tenant.full_token("ann").await;
+    let mut bob = tenant.join("bob").await;
     let (_, cursor) = tenant.polled(&token, "channel=chat:1").await;
-    tenant.poll(&token, &format!("channel=chat:1&cursor={cursor}")).await.expect_problem(401, "token_expired");
+    let query = format!("channel=chat:1&cursor={cursor}");
+    for (turn, action) in (2..).zip(["enter", "leave"]) {
+        let acting = async {
+            polls_are_in(&server, turn).await;
+            bob.ask(json!({"op": "presence", "channel": "chat:1", "action": action})).await;
+        };
+        let presence = format!("{query}&presence=true");
+        let ((messages, after), ()) = tokio::join!(tenant.polled(&token, &presence), acting);
+        let [event] = messages.as_slice() else { panic!("{messages:?}") };
+        assert_eq!(
+            (&event["op"], &event["action"], &event["client"]),
+            (&json!("presence"), &json!(action), &json!("bob"))
+        );
+        assert!(event.get("id").is_none() && after == cursor, "{event}");
+    }
+    // The first count of a connection is a change, so a poll that asks for it does not wait long.
+    let (messages, after) = tenant.polled(&token, &format!("{query}&occupancy=true")).await;
+    let [event] = messages.as_slice() else { panic!("{messages:?}") };
+    assert_eq!(
+        (&event["op"], &event["channel"], &event["subscribers"]),
+        (&json!("occupancy"), &json!("chat:1"), &json!(1))
+    );
+    assert!(event.get("id").is_none() && after == cursor, "{event}");
+}
+
+#[tokio::test]
+async fn no_page_is_larger_than_a_mebibyte() {
+    const MESSAGES: u64 = 40;
+    let (_server, tenant) = start().await;
+    let token = tenant.full_token("ann").await;
+    let (_, mut cursor) = tenant.polled(&token, "channel=chat:1").await;
+    let text = "x".repeat(60_000);
+    for serial in 1..=MESSAGES {
+        assert_eq!(tenant.publish("chat:1", json!(text)).await, serial);
+    }
+    let (mut next, mut pages) = (1, 0);
+    while next <= MESSAGES {
+        let answer = tenant.poll(&token, &format!("channel=chat:1&cursor={cursor}")).await;
+        assert!(answer.text.len() <= 1024 * 1024, "{} bytes", answer.text.len());
+        let page = answer.expect(StatusCode::OK);
+        for serial in serials(page["messages"].as_array().expect("messages")) {
+            assert_eq!(serial, next);
+            next += 1;
+        }
+        page["cursor"].as_str().expect("a cursor").clone_into(&mut cursor);
+        pages += 1;
+    }
+    assert!((3..=6).contains(&pages), "{MESSAGES} messages of 60 KB came in {pages} pages");
 }

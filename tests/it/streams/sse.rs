@@ -1,12 +1,13 @@
 //! Server-sent events: the stream and its events, from the head or after a cursor, and its end.
 
+use std::time::{Duration, Instant};
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    server::{Options, Server},
+    server::{Options, Server, signal},
     tenants::{Tenant, start},
-    tokens::every_right,
     waiting::until,
 };
 
@@ -101,23 +102,17 @@ async fn an_idle_stream_says_every_15_s_that_it_lives() {
     let server = Server::start(Options::default().env("FANFARE_GATEWAY_CONNECTION_PING_INTERVAL", "2s")).await;
     let tenant = Tenant::sign_up(&server).await;
     let token = tenant.full_token("ann").await;
+    let asked = Instant::now();
     let mut stream = tenant.stream(&token, "channel=chat:1", None).await;
     stream.next_of("open").await;
-    stream.until_comment().await;
+    for comment in 1..=2 {
+        stream.until_comment().await;
+        let since = asked.elapsed();
+        assert!(since >= comment * Duration::from_secs(15), "comment {comment} after {since:?}");
+    }
     // The machine's own pings were answered meanwhile, and are no events.
     tenant.publish("chat:1", json!(1)).await;
     stream.serials(1..=1).await;
-}
-
-#[tokio::test]
-async fn a_stream_ends_with_its_token_and_says_so() {
-    let (_server, tenant) = start().await;
-    let token = tenant.short_token("ann", every_right(), 5.0);
-    let mut stream = tenant.stream(&token, "channel=chat:1", None).await;
-    stream.next_of("open").await;
-    let end = stream.ended().await.pop().expect("an end");
-    assert_eq!((end.event.as_str(), &end.data["error"]["code"]), ("error", &json!("token_expired")));
-    tenant.refused_stream(&token, "channel=chat:1").await.expect_problem(401, "token_expired");
 }
 
 #[tokio::test]
@@ -166,6 +161,79 @@ async fn a_node_that_goes_tells_when_to_come_back_and_the_next_one_goes_on() {
     let mut stream = tenant.stream(&token, "channel=chat:1", Some(&stream.last_id.clone())).await;
     stream.next_of("open").await;
     stream.serials(2..=2).await;
+}
+
+#[tokio::test]
+async fn streams_of_a_node_that_drains_are_told_their_time_as_browsers_obey_it_and_new_ones_are_refused() {
+    let mut server = Server::start(Options::default().env("FANFARE_DRAIN_WINDOW", "6s")).await;
+    let tenant = Tenant::sign_up(&server).await;
+    let token = tenant.full_token("ann").await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = tenant.stream(&token, "channel=chat:1", None).await;
+        stream.next_of("open").await;
+        streams.push(stream);
+    }
+    let begun = Instant::now();
+    signal(server.pid(), "TERM");
+    let mut told = Vec::new();
+    for stream in &mut streams {
+        let after_ms = stream.next_of("reconnect").await.data["after_ms"].as_u64().expect("a number");
+        // Nobody comes back in less than a tenth of a second.
+        assert_eq!(stream.retries.last(), Some(&after_ms.max(100)));
+        told.push(after_ms);
+    }
+    tenant.refused_stream(&token, "channel=chat:1").await.expect_problem(503, "draining");
+    tenant.poll(&token, "channel=chat:1").await.expect_problem(503, "draining");
+    for (stream, after_ms) in streams.iter_mut().zip(&told) {
+        stream.ended().await;
+        assert!(begun.elapsed() >= Duration::from_millis(*after_ms), "{after_ms} ms were told: {:?}", begun.elapsed());
+    }
+    told.sort_unstable();
+    assert!(told[0] == 0 && told[1] > 1_000 && told[2] > told[1] + 1_000, "{told:?}");
+    assert!(server.exited().await.success());
+}
+
+#[tokio::test]
+async fn presence_and_occupancy_come_to_a_stream_that_asks_and_do_not_move_its_cursor() {
+    let (_server, tenant) = start().await;
+    let token = tenant.full_token("ann").await;
+    let mut stream = tenant.stream(&token, "channel=chat:1&presence=true&occupancy=true", None).await;
+    let mut plain = tenant.stream(&token, "channel=chat:1", None).await;
+    for stream in [&mut stream, &mut plain] {
+        stream.next_of("open").await;
+    }
+    let cursor = stream.last_id.clone();
+    let mut bob = tenant.join("bob").await;
+    let presence = |action: &str| json!({"op": "presence", "channel": "chat:1", "action": action, "data": "here"});
+    // The two kinds come in an order of their own; each event is read as it comes.
+    let mut read = async |action: &str, members: u64| {
+        let (mut has_acted, mut is_counted) = (false, false);
+        while !has_acted || !is_counted {
+            let event = stream.next().await.expect("the stream goes on");
+            assert_eq!(event.id, None, "{event:?}");
+            match event.event.as_str() {
+                "presence" => {
+                    let shown = (&event.data["action"], &event.data["client"], &event.data["data"]);
+                    assert_eq!(shown, (&json!(action), &json!("bob"), &json!("here")));
+                    assert!(!std::mem::replace(&mut has_acted, true), "twice: {event:?}");
+                }
+                "occupancy" => {
+                    assert!(event.data["subscribers"].is_u64(), "{event:?}");
+                    is_counted = event.data["members"] == members;
+                }
+                other => panic!("{other}: {event:?}"),
+            }
+        }
+    };
+    bob.ask(presence("enter")).await;
+    read("enter", 1).await;
+    bob.ask(presence("leave")).await;
+    read("leave", 0).await;
+    assert_eq!(stream.last_id, cursor);
+    // Who did not ask is told nothing.
+    tenant.publish("chat:1", json!(1)).await;
+    plain.serials(1..=1).await;
 }
 
 #[tokio::test]

@@ -4,15 +4,93 @@ use reqwest::Version;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::start;
+use super::{start, with_certificate};
 use crate::harness::{
     authority::{Authority, connect, trusting_with},
+    nodes::Production,
     raw::{Next, Raw},
-    server::fanfare,
+    server::{Server, fanfare},
     sockets::Socket,
+    streams::{EventStream, polls_are_in, serials},
     tenants::{Answer, PASSWORD, Tenant},
     waiting::until,
 };
+
+/// The protocols that a client offers, and the one that is spoken then.
+const VERSIONS: [(&[&str], Version); 2] = [(&["h2", "http/1.1"], Version::HTTP_2), (&["http/1.1"], Version::HTTP_11)];
+
+/// A stream and polls over TLS: each event and each answer comes before there is another one.
+async fn streams_and_polls_are_served(server: &Server, tenant: &Tenant, authority: &Authority, channel: &str) {
+    let token = tenant.full_token("ann").await;
+    // Polls before these, and messages.
+    let (mut polls, mut serial) = (0, 0);
+    for (alpn, version) in VERSIONS {
+        let client = authority.client(alpn);
+        let ask = |path: String| client.get(format!("{}{path}", server.url())).bearer_auth(&token).send();
+        let response = ask(format!("/v1/sse?channel={channel}")).await.expect("the server answers");
+        assert_eq!((response.version(), response.status().as_u16()), (version, 200));
+        let mut stream = EventStream::new(response);
+        stream.next_of("open").await;
+        for _ in 0..3 {
+            serial += 1;
+            assert_eq!(tenant.publish(channel, json!("over TLS")).await, serial);
+            stream.serials(serial..=serial).await;
+        }
+        drop(stream);
+
+        let first = ask(format!("/v1/poll?channel={channel}")).await.expect("the server answers");
+        assert_eq!((first.version(), first.status().as_u16()), (version, 200));
+        let page: serde_json::Value = first.json().await.expect("JSON");
+        assert_eq!(page["messages"], json!([]));
+        let waiting = ask(format!("/v1/poll?channel={channel}&cursor={}", page["cursor"].as_str().expect("a cursor")));
+        polls += 2;
+        let publishing = async {
+            polls_are_in(server, polls).await;
+            tenant.publish(channel, json!("over TLS")).await
+        };
+        let (answered, published) = tokio::join!(waiting, publishing);
+        serial = published;
+        let answered = answered.expect("the server answers");
+        assert_eq!(answered.version(), version);
+        let page: serde_json::Value = answered.json().await.expect("JSON");
+        assert_eq!(serials(page["messages"].as_array().expect("messages")), [serial]);
+    }
+}
+
+#[actix_web::test]
+async fn streams_and_polls_are_spoken_over_both_versions_of_http_and_nothing_is_held_back() {
+    let authority = Authority::new();
+    let (server, _) = start(&authority).await;
+    let tenant = Tenant::sign_up_with(&server, authority.client(&["h2"])).await;
+    streams_and_polls_are_served(&server, &tenant, &authority, "chat:1").await;
+}
+
+#[actix_web::test]
+async fn an_api_and_a_gateway_of_their_own_show_the_certificate_and_serve_every_transport() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let certificate = authority.write(folder.path());
+    let production = Production::start(4).await;
+    let node = |role| production.node_with(with_certificate(folder.path()).in_role(role));
+    let (api, gateway, _worker) = tokio::join!(node("api"), node("gateway"), production.node("worker"));
+    for node in [&api, &gateway] {
+        assert!(node.url().starts_with("https://"), "{}", node.url());
+        let connected = authority.connect(node.url(), &["h2"]).await.expect("the handshake succeeds");
+        assert_eq!(crate::harness::authority::shown(&connected), certificate);
+        assert_eq!(connected.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let answer = authority.client(&["h2"]).get(format!("{}/nowhere", node.url())).send().await;
+        let answer = answer.expect("the server answers");
+        assert_eq!((answer.version(), answer.status().as_u16()), (Version::HTTP_2, 404));
+        assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
+    }
+    let tenant = Tenant::sign_up_with(&api, authority.client(&["h2", "http/1.1"])).await;
+    let token = tenant.full_token("bob").await;
+    let mut socket = Socket::connect_tls(&authority, gateway.url(), &token).await;
+    socket.subscribe("room").await;
+    streams_and_polls_are_served(&gateway, &tenant, &authority, "chat:1").await;
+    tenant.publish("room", json!("to a socket")).await;
+    assert_eq!(socket.event_of("message").await["data"], "to a socket");
+}
 
 #[actix_web::test]
 async fn http2_and_http1_are_spoken_on_one_port_and_every_answer_asks_for_tls_from_then_on() {

@@ -62,7 +62,7 @@ async fn what_can_never_be_stored_is_set_aside_and_stops_nothing() {
     let queue = FakeQueue::of(&notes, vec![batch(&["1", "\"poison\"", "2"]), batch(&["3"])]);
     assert_eq!(deliver(queue, FENCE, log, FakeBus::new(&notes)).await, Ended::Closed);
     let expected = [
-        "bury \"poison\" it can never be stored: a constraint",
+        "bury \"poison\" rejected: it can never be stored: a constraint",
         "answer 3",
         "send 1 1",
         "send 2 2",
@@ -80,7 +80,7 @@ async fn a_conflict_is_set_aside_only_if_nobody_waits_to_be_told() {
     let notes = Notes::default();
     let queue = FakeQueue::of(&notes, vec![batch(&["1"])]);
     deliver(queue, FENCE, conflict(), FakeBus::new(&notes)).await;
-    assert_eq!(notes.taken(), ["answer 1", "bury 1 another message has the same idempotency key", "ack"]);
+    assert_eq!(notes.taken(), ["answer 1", "bury 1 conflict: another message has the same idempotency key", "ack"]);
     let queue = FakeQueue::awaited(&notes, vec![batch(&["1"])]);
     deliver(queue, FENCE, conflict(), FakeBus::new(&notes)).await;
     assert_eq!(notes.taken(), ["answer 1", "ack"]);

@@ -117,8 +117,8 @@ impl Batch for FakeBatch {
         self.awaited
     }
 
-    async fn bury(&mut self, at: usize, reason: &str) -> Result<(), QueueError> {
-        self.notes.add(format!("bury {} {reason}", self.messages[at].message.data.get()));
+    async fn bury(&mut self, at: usize, reason: &str, detail: &str) -> Result<(), QueueError> {
+        self.notes.add(format!("bury {} {reason}: {detail}", self.messages[at].message.data.get()));
         Ok(())
     }
 

@@ -1,6 +1,10 @@
 //! Which partitions a worker takes from, as the table of owners changes.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    future::pending,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use fanfare_domain::{
@@ -8,7 +12,7 @@ use fanfare_domain::{
     ids::WorkerId,
     partitions::{Fence, Holdings, Partitions},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::fakes::{FakeBus, FakeLog, Notes, OpenQueues};
 use crate::{Health, OwnPorts, own};
@@ -19,22 +23,50 @@ struct Table {
     says: watch::Sender<Option<Holdings>>,
     turns: watch::Sender<u64>,
     released: Mutex<Vec<Fence>>,
+    /// What it does not answer any more.
+    hangs: Mutex<Option<Call>>,
+    /// How often leaving fails before it succeeds.
+    refuses: Mutex<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Hold,
+    Release,
+    Any,
+}
+
+impl Table {
+    async fn answers(&self, call: Call) {
+        let hangs = *self.hangs.lock().unwrap();
+        if hangs.is_some_and(|hangs| hangs == call || hangs == Call::Any) {
+            pending().await
+        }
+    }
 }
 
 #[async_trait]
 impl Partitions for Table {
     async fn hold(&self, _: &WorkerId) -> Result<Holdings, StoreError> {
         self.turns.send_modify(|turns| *turns += 1);
+        self.answers(Call::Hold).await;
         self.says.borrow().clone().ok_or_else(|| StoreError::unavailable("away"))
     }
 
     async fn release(&self, _: &WorkerId, fence: Fence) -> Result<(), StoreError> {
         self.notes.add(format!("release {}", fence.partition));
+        self.answers(Call::Release).await;
         self.released.lock().unwrap().push(fence);
         Ok(())
     }
 
     async fn leave(&self, _: &WorkerId) -> Result<(), StoreError> {
+        self.answers(Call::Any).await;
+        let refusals = self.refuses.lock().unwrap().checked_sub(1);
+        if let Some(refusals) = refusals {
+            *self.refuses.lock().unwrap() = refusals;
+            return Err(StoreError::unavailable("away"));
+        }
         self.notes.add("leave");
         Ok(())
     }
@@ -61,6 +93,8 @@ impl Subject {
             says: watch::Sender::new(first),
             turns: watch::Sender::new(0),
             released: Mutex::default(),
+            hangs: Mutex::default(),
+            refuses: Mutex::default(),
         });
         let health = Arc::new(Health::default());
         let ports = OwnPorts {
@@ -145,4 +179,37 @@ async fn a_lease_that_cannot_be_renewed_ends_here_too() {
     subject.table.says.send_replace(holdings(&[0], 1));
     subject.turns(2).await;
     assert_eq!(subject.health.open_partitions(), 1);
+}
+
+/// A process that is asked to end does so within 5 s, of which this is only a part.
+const END: Duration = Duration::from_secs(4);
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_ends_in_time_in_the_middle_of_a_turn_at_a_database_that_does_not_answer() {
+    for (share, what) in [(2, "its leases are not renewed"), (1, "what is beyond its share is not given back")] {
+        let subject = Subject::start(holdings(&[0, 1], 2));
+        subject.turns(2).await;
+        subject.notes.taken();
+        subject.table.says.send_replace(holdings(&[0, 1], share));
+        *subject.table.hangs.lock().unwrap() = Some(if share == 2 { Call::Hold } else { Call::Release });
+        subject.turns(1).await;
+        *subject.table.hangs.lock().unwrap() = Some(Call::Any);
+        let asked = Instant::now();
+        subject.shutdown.send_replace(true);
+        subject.running.await.unwrap();
+        assert!(asked.elapsed() < END, "{what}: {:?}", asked.elapsed());
+        let closed = subject.notes.taken().iter().filter(|note| *note == "close").count();
+        assert!(closed >= 2, "{what}: nothing is taken any more");
+        assert_eq!(subject.health.open_partitions(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn giving_everything_back_is_tried_again_while_there_is_time() {
+    let subject = Subject::start(holdings(&[0], 1));
+    subject.turns(2).await;
+    *subject.table.refuses.lock().unwrap() = 2;
+    subject.shutdown.send_replace(true);
+    subject.running.await.unwrap();
+    assert_eq!(subject.notes.taken().last().unwrap(), "leave");
 }

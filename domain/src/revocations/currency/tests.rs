@@ -144,11 +144,11 @@ fn a_read_that_is_not_answered_does_not_keep_others_from_beginning() {
 #[test]
 fn a_list_that_one_read_does_not_bring_whole_is_read_on_at_once() {
     let mut currency = Currency::default();
-    currency.read(Revision(10), latest(25, 1_000), ms(1_000), ms(1_010));
-    assert!(currency.good_until() < Some(ms(1_010)), "it is not complete");
-    assert_eq!(currency.next_read(ms(1_011)), Some(ms(1_011)));
-    currency.read(Revision(25), latest(25, 1_020), ms(1_015), ms(1_030));
-    assert_eq!(currency.good_until(), Some(ms(2_015)));
+    currency.read(Revision(10), latest(25, 100), ms(100), ms(110));
+    assert_eq!(currency.good_until(), None, "it is not complete, also not in a process's first second");
+    assert_eq!(currency.next_read(ms(111)), Some(ms(111)));
+    currency.read(Revision(25), latest(25, 120), ms(115), ms(130));
+    assert_eq!(currency.good_until(), Some(ms(1_115)));
 }
 
 #[test]

@@ -102,6 +102,20 @@ impl Enforcement {
         false
     }
 
+    /// For how long it has not been known; nothing while it is, and without end before it ever was.
+    pub fn lapsed_for(&self) -> Duration {
+        if self.is_current() {
+            return Duration::ZERO;
+        }
+        let good_until_ms = self.good_until_ms.load(Ordering::Acquire);
+        if good_until_ms == 0 {
+            return Duration::MAX;
+        }
+        // Nobody may have asked since then; or the machine stood still, which only who asked has found.
+        let since_ms = good_until_ms.min(self.lapsed_at_ms.load(Ordering::Acquire));
+        self.steady().saturating_sub(Duration::from_millis(since_ms))
+    }
+
     fn is_current_at(&self, now: Duration) -> bool {
         let now_ms = now.as_millis() as u64;
         let good_until_ms = self.good_until_ms.load(Ordering::Acquire);

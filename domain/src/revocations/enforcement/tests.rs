@@ -199,6 +199,25 @@ async fn while_no_read_ends_beats_keep_it_current_and_without_them_it_ends_withi
 }
 
 #[tokio::test(start_paused = true)]
+async fn it_tells_for_how_long_it_has_not_known_whoever_asked_meanwhile() {
+    let store = Slow::new(&[Some(ms(5)), None], false);
+    let node = Node::over(&store);
+    assert_eq!(node.enforcement.lapsed_for(), Duration::MAX, "nothing was read yet");
+    sleep(ms(900)).await;
+    assert_eq!(node.enforcement.lapsed_for(), Duration::ZERO);
+    sleep(ms(1_600)).await;
+    assert_eq!(node.enforcement.lapsed_for(), ms(1_500));
+    sleep(ms(2_500)).await;
+    assert_eq!(node.enforcement.lapsed_for(), ms(4_000));
+    store.answers_after(Some(ms(5)));
+    node.enforcement.current().await;
+    assert_eq!(node.enforcement.lapsed_for(), Duration::ZERO);
+    store.jumped_ms.store(60_000, SeqCst);
+    assert_eq!(node.enforcement.lapsed_for(), Duration::ZERO, "it was found only now");
+    assert!(!node.enforcement.is_current());
+}
+
+#[tokio::test(start_paused = true)]
 async fn callers_wait_for_a_moment_from_when_it_was_missed_and_not_each_anew() {
     let store = Slow::new(&[Some(ms(5)), None], false);
     let node = Node::over(&store);

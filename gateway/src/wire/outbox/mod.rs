@@ -18,10 +18,17 @@ pub(crate) use outlet::{Outlet, Taken};
 pub(crate) use state::{CHUNK_BYTES, Mark};
 use state::{Kind, Phase, State};
 
+use crate::faults::Faults;
+
 /// Decides whether what comes of channels may leave now.
 pub(crate) trait Gate {
     /// Whether it may.
     fn is_open(&self) -> bool;
+
+    /// What goes wrong on purpose where frames leave.
+    fn faults(&self) -> Option<&Faults> {
+        None
+    }
 }
 
 /// The outbox is over its bound: the client reads too slowly.
@@ -126,7 +133,10 @@ impl Outbox {
     ) -> Result<(), Full> {
         let is_wanted = receipts.is_some() || self.0.borrow().is_marked;
         let mark = || Box::new(Mark { channel: channel.clone(), serial, receipts: receipts.cloned() });
-        self.push_with(frame, Kind::Message, || is_wanted.then(mark))
+        let is_doubled = self.0.borrow().faults().is_some_and(Faults::duplicates);
+        let double = is_doubled.then(|| frame.clone());
+        self.push_with(frame, Kind::Message, || is_wanted.then(mark))?;
+        double.map_or(Ok(()), |frame| self.push_with(frame, Kind::Message, || None))
     }
 
     fn push_with(&self, frame: Bytes, kind: Kind, mark: impl FnOnce() -> Option<Box<Mark>>) -> Result<(), Full> {
@@ -213,6 +223,11 @@ impl Outbox {
                 state.wake_everyone();
             });
         }
+    }
+
+    /// Cuts the connection, without a close.
+    pub(crate) fn cut(&self) {
+        self.abandon();
     }
 
     /// Nothing can leave any more: what waits is let go, and what was kept for the connection is given back.

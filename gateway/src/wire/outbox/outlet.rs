@@ -65,6 +65,11 @@ impl Outlet {
         self.0.0.borrow().is_cut_off
     }
 
+    /// Whether nothing leaves, on purpose.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.0.0.borrow().is_stalled()
+    }
+
     /// The first frame, if one is there and it is wanted.
     pub(crate) fn take_now(&mut self, is_wanted: impl Fn(&Bytes) -> bool) -> Option<Taken> {
         let mut state = self.0.0.borrow_mut();

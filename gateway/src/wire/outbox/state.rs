@@ -1,13 +1,13 @@
 //! What an outbox holds: the frames, their bytes by kind, and who waits for what.
 
-use std::{any::Any, collections::VecDeque, rc::Rc, sync::Arc, task::Waker};
+use std::{any::Any, collections::VecDeque, rc::Rc, sync::Arc, task::Waker, time::Instant};
 
 use bytes::Bytes;
 use fanfare_domain::{deliveries::Receipts, metrics::Metric};
 use fanfare_protocol::{ChannelName, Serial};
 use tokio::sync::Mutex;
 
-use super::{Account, Gate};
+use super::{Account, Faults, Gate};
 
 /// The most bytes that are handed to the HTTP server at once, since those are beyond our reach.
 pub(crate) const CHUNK_BYTES: usize = 16 * 1024;
@@ -41,6 +41,8 @@ pub(super) struct Queued {
     pub(super) frame: Bytes,
     pub(super) kind: Kind,
     pub(super) mark: Option<Box<Mark>>,
+    /// Before that it does not leave, by a fault that was made on purpose.
+    pub(super) leaves_at: Option<Instant>,
 }
 
 /// The place that a frame brings its client to: it has everything of the channel up to this serial.
@@ -154,7 +156,8 @@ impl State {
         *self.bytes_of(kind) += frame.len();
         self.account_for(before);
         Metric::OutboxBytes.shift(frame.len() as f64);
-        self.frames.push_back(Queued { frame, kind, mark });
+        let leaves_at = self.faults().and_then(Faults::leaves_at);
+        self.frames.push_back(Queued { frame, kind, mark, leaves_at });
         if let Some(writer) = self.writer.take() {
             writer.wake();
         }
@@ -191,7 +194,7 @@ impl State {
         }
         let first = self.frames.front_mut()?;
         let chunk = first.frame.split_to(first.frame.len().min(CHUNK_BYTES));
-        let queued = Queued { frame: chunk, kind: first.kind, mark: None };
+        let queued = Queued { frame: chunk, kind: first.kind, mark: None, leaves_at: None };
         self.is_begun = !first.frame.is_empty();
         if !self.is_begun
             && let Some(mark) = self.frames.pop_front().and_then(|whole| whole.mark)
@@ -206,10 +209,23 @@ impl State {
     pub(super) fn next_to_leave(&self, is_wanted: impl Fn(&Bytes) -> bool) -> Option<usize> {
         let mut wanted = self.frames.iter().enumerate().filter(|(_, queued)| is_wanted(&queued.frame));
         let (at, first) = wanted.next()?;
+        if self.is_stalled() || first.leaves_at.is_some_and(|at| Instant::now() < at) {
+            return None;
+        }
         if matches!(first.kind, Kind::Prompt | Kind::Durable) || self.is_gate_open() {
             return Some(at);
         }
         wanted.find(|(_, queued)| queued.kind == Kind::Prompt).map(|(at, _)| at)
+    }
+
+    /// What goes wrong on purpose.
+    pub(super) fn faults(&self) -> Option<&Faults> {
+        self.gate.as_ref()?.faults()
+    }
+
+    /// Whether nothing leaves, on purpose.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.faults().is_some_and(Faults::is_stalled)
     }
 
     /// Whether what comes of channels may leave now.

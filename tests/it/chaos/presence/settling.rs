@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::{Presence, ROOMS, Room, Truth, members};
-use crate::chaos::stage::Stage;
+use crate::{chaos::stage::Stage, harness::stalls::Stalls};
 
 /// All must agree this long after the last fault was over.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,11 +18,14 @@ const RETURN: Duration = Duration::from_secs(6);
 pub async fn settle(stage: &Stage, healed: Instant) -> Result<(), String> {
     let presence = &stage.presence;
     presence.calm.send_replace(true);
+    let stalls = Stalls::begin();
     agree(stage).await?;
+    // What others take from a machine delays how soon a lease is found to be over.
     sleep_until(healed + RETURN).await;
+    sleep_until(Instant::now() + stalls.lost().min(PATIENCE)).await;
     agree(stage).await?;
     let before = presence.figures().changes;
-    sleep_until(healed + QUIET).await;
+    sleep_until((healed + QUIET).max(Instant::now() + (QUIET - RETURN))).await;
     agree(stage).await?;
     let told = presence.figures().changes - before;
     presence.calm.send_replace(false);

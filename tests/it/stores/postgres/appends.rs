@@ -1,15 +1,23 @@
 //! Appends under a fence, and those that can never be stored.
 
+use diesel_async::{AsyncConnection, AsyncPgConnection};
 use fanfare_domain::{
     StoreError,
     history::{Appended, MessageLog},
     ids::WorkerId,
     partitions::{Fence, Partitions},
 };
+use fanfare_infra::sql::SqlStore;
 use fanfare_protocol::Serial;
 
 use super::{execute, fix, session, store, values};
-use crate::stores::samples::{channel, message, new_app};
+use crate::{
+    harness::postgres,
+    stores::{
+        engines,
+        samples::{channel, message, new_app},
+    },
+};
 
 #[tokio::test]
 async fn an_append_is_stored_only_while_its_fence_holds() {
@@ -66,4 +74,53 @@ async fn a_database_that_takes_no_writes_rejects_nothing_for_good() {
     assert!(matches!(away, Err(StoreError::Unavailable(_))), "{away:?}");
     execute(&mut session, "alter table moved rename to messages").await;
     assert!(store.append(None, &[message(&app, "a", "1")]).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_batch_is_one_transaction_that_locks_and_inserts_and_looks_only_where_it_must() {
+    let server = postgres::Private::counting().await;
+    let store = SqlStore::connect_postgres(&server.tcp_url(), engines::sealer()).await.unwrap();
+    store.migrate().await.unwrap();
+    let app = new_app(&store).await;
+    let mut session = AsyncPgConnection::establish(&server.tcp_url()).await.unwrap();
+    execute(&mut session, "create extension pg_stat_statements").await;
+    // Tables for the day are made with the first message that needs them.
+    store.append(None, &[message(&app, "a", "0")]).await.unwrap();
+    for (redelivered, expected) in [
+        (false, ["begin", "lock", "insert", "commit"].as_slice()),
+        (true, &["begin", "lock", "look", "insert", "commit"]),
+    ] {
+        let batch: Vec<_> = (0..100)
+            .map(|number: u32| {
+                let mut message = message(&app, if number % 2 == 0 { "a" } else { "b" }, &number.to_string());
+                message.redelivered = redelivered;
+                message
+            })
+            .collect();
+        execute(&mut session, "select pg_stat_statements_reset()").await;
+        let stored = store.append(None, &batch).await.unwrap();
+        assert!(stored.iter().all(|stored| matches!(stored, Appended::Stored { .. })));
+        let statements = "select calls || ' ' || query as value from pg_stat_statements
+            where query not like '%pg_stat_statements%'";
+        let mut done: Vec<_> = values(&mut session, statements).await.iter().filter_map(|line| step(line)).collect();
+        done.sort_unstable();
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(done, expected, "redelivered: {redelivered}");
+    }
+}
+
+/// What one line of statements does, as `1 begin`; each once. `None` for the sign of life that a connection gives before it is used.
+fn step(line: &str) -> Option<&'static str> {
+    let (calls, statement) = line.split_once(' ').unwrap();
+    assert_eq!(calls, "1", "{line}");
+    match statement.trim().to_lowercase().as_str() {
+        "begin" => Some("begin"),
+        "commit" => Some("commit"),
+        statement if statement.contains("for update") => Some("lock"),
+        statement if statement.contains("insert into messages") => Some("insert"),
+        statement if statement.contains("cross join lateral") => Some("look"),
+        "select $1" => None,
+        statement => panic!("{statement}"),
+    }
 }

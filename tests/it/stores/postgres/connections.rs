@@ -122,3 +122,30 @@ async fn the_version_of_the_tables_is_known_before_and_after_they_are_made() {
     store.migrate().await.unwrap();
     assert_eq!(store.schema().await.unwrap(), Schema { found: Some(wanted.clone()), wanted });
 }
+
+#[tokio::test]
+async fn a_statement_that_takes_too_long_is_ended_by_the_server() {
+    let (store, database) = store().await;
+    let app = new_app(&store).await;
+    let mut admin = session(&database).await;
+    let slow = "alter table channels rename to moved;
+        create view channels as select moved.* from moved, (select pg_sleep(30)) as slept";
+    store.append(None, &[message(&app, "a", "1")]).await.unwrap();
+    execute(&mut admin, slow).await;
+    let name = channel("a");
+    let asked = tokio::spawn({
+        let (store, app) = (store.clone(), app.id.clone());
+        async move { store.head(&app, &name).await }
+    });
+    let sleeping = "select pid::text as value from pg_stat_activity
+        where datname = current_database() and application_name = 'fanfare' and wait_event = 'PgSleep'";
+    until("it is asked", async || (!values(&mut admin, sleeping).await.is_empty()).then_some(())).await;
+    let begun = Instant::now();
+    let answered = asked.await.unwrap();
+    assert!(
+        matches!(&answered, Err(StoreError::Unavailable(why)) if why.to_string().contains("statement timeout")),
+        "{answered:?}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert!(values(&mut admin, sleeping).await.is_empty(), "nothing of it goes on at the server");
+}

@@ -14,7 +14,7 @@ async fn bury(queue: &dyn Queue, count: usize, reason: &str) {
     while buried < count {
         let mut batch = next(queue).await.unwrap();
         for at in 0..batch.messages().len() {
-            batch.bury(at, reason).await.unwrap();
+            batch.bury(at, reason, "too strange").await.unwrap();
             buried += 1;
         }
         batch.ack().await;
@@ -31,14 +31,14 @@ async fn a_dead_letter_can_be_listed_and_shown_as_often_as_one_likes() {
     let app = app();
     accept(&ground.rabbit, &app, [7, 8]).await;
     let queue = open(&ground.rabbit, partition(&app)).await;
-    bury(queue.as_ref(), 2, "it can never be stored: too strange").await;
+    bury(queue.as_ref(), 2, "rejected").await;
     let first = ids(&ground).await;
     assert_eq!(first.len(), 2);
     for id in &first {
         assert_eq!(ids(&ground).await, first);
         let letter = show(&ground.url, &Names::default(), id).await.unwrap().unwrap();
         assert_eq!((&letter.id, letter.partition), (id, Some(partition(&app))));
-        assert_eq!(letter.reason, "it can never be stored: too strange");
+        assert_eq!((letter.reason.as_str(), letter.detail.as_deref()), ("rejected", Some("too strange")));
         assert!(letter.time.0 > 1_700_000_000_000);
         assert_eq!(letter.messages().unwrap().len(), 1);
     }

@@ -3,9 +3,10 @@
 use fanfare_domain::publishing::Intake;
 use fanfare_infra::{
     names::Names,
-    rabbitmq::{DeclareError, declare, declare_bounded},
+    rabbitmq::{DeclareError, QUEUE_BYTES, declare, declare_bounded},
 };
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
+use serde_json::json;
 
 use super::{bare, connecting};
 use crate::harness::{rabbitmq::broker, waiting::until};
@@ -21,6 +22,25 @@ async fn declaring_again_is_harmless_and_more_partitions_may_come() {
     for name in (0..4).map(|partition| names.queue(partition)).chain([names.dead_letters()]) {
         let passive = QueueDeclareOptions::default().passive();
         channel.queue_declare(name.as_str().into(), passive, FieldTable::default()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn every_queue_is_durable_replicated_and_bounded_and_never_judges() {
+    let vhost = broker().await;
+    declare(&vhost.url, &Names::default(), 3).await.unwrap();
+    let queues = vhost.queues().await;
+    assert_eq!(queues.len(), 4);
+    let dead = Names::default().dead_letters();
+    for queue in queues {
+        let overflow = if queue["name"] == dead { "drop-head" } else { "reject-publish" };
+        let arguments = json!({
+            "x-queue-type": "quorum",
+            "x-delivery-limit": 1_000_000,
+            "x-max-length-bytes": QUEUE_BYTES,
+            "x-overflow": overflow,
+        });
+        assert_eq!((&queue["durable"], &queue["arguments"]), (&json!(true), &arguments), "{queue}");
     }
 }
 

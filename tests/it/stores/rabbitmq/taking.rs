@@ -86,6 +86,24 @@ async fn what_is_not_settled_goes_back_in_order_and_comes_flagged() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_handed_out_again_and_again_still_comes() {
+    let ground = ground().await;
+    let app = app();
+    accept(&ground.rabbit, &app, [7]).await;
+    // More often than a limit that somebody might think enough; brokers set 20 by themselves.
+    for _ in 0..30 {
+        let queue = open(&ground.rabbit, partition(&app)).await;
+        let batch = next(queue.as_ref()).await.unwrap();
+        assert_eq!(numbers(batch.as_ref()), [7]);
+        drop(batch);
+        queue.close().await;
+    }
+    let queue = open(&ground.rabbit, partition(&app)).await;
+    assert_eq!(take(queue.as_ref(), 1).await.iter().map(number).collect::<Vec<_>>(), [7]);
+    assert!(dead_letters::list(&ground.url, &Names::default(), 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn what_comes_after_the_first_and_for_the_first_time_is_not_flagged() {
     let ground = ground().await;
     let app = app();

@@ -1,0 +1,10 @@
+export { Channel, type ChannelState, type Published, type PublishOptions, type SubscribeOptions, Subscription } from "./channel.js";
+export { type ConnectionState, FanfareCore, type FanfareOptions, type TransportName, VERSION } from "./client.js";
+export { FanfareError } from "./errors.js";
+export { Fanfare, FullChannel } from "./fanfare.js";
+export { history, type HistoryOptions } from "./history.js";
+export { type Abortable, Observed } from "./observed.js";
+export type { AnyPayloads, EventsOf, Message, Payloads } from "./payloads.js";
+export { type Member, type Members, Presence, presence } from "./presence.js";
+export { type PositionStorage, webStorage } from "./storage.js";
+export type { Position } from "./wire.js";
