@@ -49,6 +49,21 @@ install_packages() {
   fi
 }
 
+# Stock clients of Pusher, by Node and by Python, as their registries have them. Debian's Python comes without what makes environments.
+install_libraries() {
+  local python=${CARGO_TARGET_DIR:-target}/pusher-python stamp
+  if [[ ! tests/pusher/node_modules/.package-lock.json -nt tests/pusher/package-lock.json ]]; then
+    npm ci --prefix tests/pusher --no-audit --no-fund
+    touch tests/pusher/node_modules/.package-lock.json
+  fi
+  stamp=$python/requirements.txt
+  if ! cmp --silent tests/pusher/requirements.txt "$stamp"; then
+    python3 -m venv "$python"
+    "$python/bin/pip" install --quiet --disable-pip-version-check --requirement tests/pusher/requirements.txt
+    cp tests/pusher/requirements.txt "$stamp"
+  fi
+}
+
 # The build before this one, for the test of a rolling upgrade: `tests/previous` names its commit. Dependencies are those of this build for
 # the most part, so that little is compiled twice.
 build_previous() {
@@ -79,6 +94,9 @@ step() {
   "$@"
 }
 
+if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+  PACKAGES+=(python3 python3-venv)
+fi
 install_packages
 if [[ "${1:-}" == chaos ]]; then
   step cargo build --workspace --all-targets --locked
@@ -87,6 +105,7 @@ if [[ "${1:-}" == chaos ]]; then
 fi
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
+step install_libraries
 step build_previous
 # The same targets as those of the tests, so that dependencies are built once; it leaves the binary that the black-box tests start.
 step cargo build --workspace --all-targets --locked

@@ -78,7 +78,18 @@ impl BatchItem {
         let channel =
             ChannelName::parse(&item.channel).map_err(|bad| Refusal::new(ErrorCode::BadChannel, bad.to_string()))?;
         let BatchItem { data, name, headers, client, ephemeral, exclude, idempotency_key, .. } = item;
-        Ok(NewPublish { channel, data, name, headers, client, ephemeral, exclude, idempotency_key, trace: None })
+        Ok(NewPublish {
+            channel,
+            data,
+            name,
+            headers,
+            client,
+            ephemeral,
+            exclude,
+            idempotency_key,
+            trace: None,
+            keep_spaces: false,
+        })
     }
 }
 

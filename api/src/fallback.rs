@@ -2,23 +2,34 @@
 
 use std::sync::LazyLock;
 
-use actix_web::{HttpRequest, dev::ResourceDef};
+use actix_web::{Error, HttpRequest, dev::ResourceDef};
 use fanfare_protocol::ErrorCode;
 
-use crate::{openapi, pages, problems::ApiError};
+use crate::{
+    openapi, pages,
+    problems::ApiError,
+    pusher::{PREFIX, PusherError},
+};
 
 /// Every path, and the methods that it takes, as `Allow` lists them.
 static PATHS: LazyLock<Vec<(ResourceDef, String)>> = LazyLock::new(|| {
     let document = openapi::openapi();
     let ours = document.paths.paths.iter().filter(|(path, _)| !openapi::streams::PATHS.contains(&path.as_str()));
-    let operations = ours.map(|(path, item)| (path.clone(), openapi::methods(item).join(", ")));
+    let operations = ours.map(|(path, item)| {
+        let methods = openapi::methods(item).join(", ");
+        // What is signed is not answered by another method's name.
+        let methods = if path.starts_with(PREFIX) { methods.replace("GET, HEAD", "GET") } else { methods };
+        (path.clone(), methods)
+    });
     let pages = pages::PATHS.iter().map(|path| ((*path).to_owned(), "GET, HEAD".to_owned()));
     operations.chain(pages).map(|(path, methods)| (ResourceDef::new(path), methods)).collect()
 });
 
 /// Refuses the request, by which of the two it is.
-pub(crate) async fn refuse(request: HttpRequest) -> Result<&'static str, ApiError> {
-    Err(refusal(request.path(), request.method().as_str()))
+pub(crate) async fn refuse(request: HttpRequest) -> Result<&'static str, Error> {
+    let refused = refusal(request.path(), request.method().as_str());
+    // Each API has its own form of refusals.
+    Err(if request.path().starts_with(PREFIX) { PusherError::from(refused).into() } else { refused.into() })
 }
 
 fn refusal(path: &str, method: &str) -> ApiError {
@@ -40,6 +51,7 @@ mod tests {
         assert_eq!(refusal("/v1/apps/app_1", "PUT").allow.as_deref(), Some("GET, HEAD, PATCH, DELETE"));
         assert_eq!(refusal("/v1/channels/chat%3A1/messages", "PUT").allow.as_deref(), Some("GET, HEAD, POST"));
         assert_eq!(refusal("/docs/swagger-ui.css", "POST").allow.as_deref(), Some("GET, HEAD"));
+        assert_eq!(refusal("/apps/1/channels", "HEAD").allow.as_deref(), Some("GET"));
         for path in ["/v1", "/v1/apps/app_1/", "/v1/apps/app_1/keys/fk_1/rotate/x", "/nothing"] {
             assert_eq!(refusal(path, "GET").refusal.code, ErrorCode::NotFound, "{path}");
         }

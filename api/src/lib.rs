@@ -27,6 +27,7 @@ mod pages;
 mod passwords;
 mod presence;
 mod problems;
+mod pusher;
 mod revocations;
 mod rules;
 mod services;
@@ -61,6 +62,7 @@ pub fn routes(services: Services) -> impl FnOnce(&mut web::ServiceConfig) {
             .configure(tokens::routes)
             .configure(authorize::routes)
             .configure(revocations::routes)
+            .configure(pusher::routes)
             .configure(docs::routes)
             .configure(pages::routes)
             .default_service(web::to(fallback::refuse))

@@ -68,7 +68,18 @@ impl Body for NewMessage {
 impl NewMessage {
     fn on(self, channel: ChannelName, idempotency_key: Option<String>) -> NewPublish {
         let Self { data, name, headers, client, ephemeral, exclude, .. } = self;
-        NewPublish { channel, data, name, headers, client, ephemeral, exclude, idempotency_key, trace: None }
+        NewPublish {
+            channel,
+            data,
+            name,
+            headers,
+            client,
+            ephemeral,
+            exclude,
+            idempotency_key,
+            trace: None,
+            keep_spaces: false,
+        }
     }
 }
 

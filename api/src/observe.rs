@@ -17,7 +17,11 @@ use fanfare_protocol::ErrorCode;
 use secrecy::ExposeSecret;
 use tracing::{Instrument, Span, debug, error, field::Empty, info_span};
 
-use crate::{cross_origin, limits, origins, problems::ApiError};
+use crate::{
+    cross_origin, limits, origins,
+    problems::ApiError,
+    pusher::{PREFIX, PusherError},
+};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -80,7 +84,7 @@ pub async fn observe(
     if let Some(trace) = trace(request.headers()) {
         span.record("trace.id", trace.trace_id());
     }
-    if method == Method::HEAD && !is_connection(request.path()) {
+    if method == Method::HEAD && !is_connection(request.path()) && !is_signed(request.path()) {
         // Answered as GET; the connection leaves the body out.
         request.head_mut().method = Method::GET;
     }
@@ -97,6 +101,11 @@ pub async fn observe(
 /// Where an answer goes on until the client ends it, so that there is no answering without a body.
 fn is_connection(path: &str) -> bool {
     ["/v1/connect", "/v1/sse", "/v1/poll"].contains(&path)
+}
+
+/// Where a request is signed as it was sent, so that it is not another one's either.
+fn is_signed(path: &str) -> bool {
+    path.starts_with(PREFIX)
 }
 
 fn complete(answer: ServiceResponse, id: &RequestId, method: &Method) -> ServiceResponse {
@@ -119,6 +128,9 @@ fn complete(answer: ServiceResponse, id: &RequestId, method: &Method) -> Service
 /// Puts the request's id into the body of a refusal, which is made where the id is not known.
 fn with_problem(answer: ServiceResponse, id: &RequestId) -> ServiceResponse {
     let Some(failure) = answer.response().error() else { return answer };
+    if failure.as_error::<PusherError>().is_some() {
+        return answer;
+    }
     let problem = match failure.as_error::<ApiError>() {
         Some(refused) => refused.answer(Some(&id.0)),
         None => unforeseen(failure, answer.status()).answer(Some(&id.0)),

@@ -7,6 +7,7 @@ use actix_web::{
 use fanfare_domain::{
     Refusal,
     bus::Broadcast,
+    grants::Grant,
     ids::{AppId, KeyId},
     revocations::{Revision, Subject},
 };
@@ -104,7 +105,7 @@ pub(crate) async fn revoke(
 ) -> Result<Answer<Revoked>, ApiError> {
     let Then(caller, Valid(new)) = input;
     let subject = new.subject(&admin(&caller)?)?;
-    let Revision(revision) = cut_off(&request, subject, &caller, services).await?;
+    let Revision(revision) = cut_off(&request, subject, &caller.grant, services).await?;
     Ok(Answer::ok(Revoked { revision }))
 }
 
@@ -129,21 +130,22 @@ pub(crate) async fn disconnect(
     let app = admin(&caller)?;
     let name = web::Path::<String>::extract(&request).await.map(web::Path::into_inner).unwrap_or_default();
     let client = ClientName::parse(&name).map_err(|bad| ApiError::new(ErrorCode::InvalidBody, bad.to_string()))?;
-    cut_off(&request, Subject::Connections(app, client), &caller, services).await?;
+    cut_off(&request, Subject::Connections(app, client), &caller.grant, services).await?;
     Ok(Done)
 }
 
-async fn cut_off(
+/// Cuts off what belongs to the app of an API key that may do it.
+pub(crate) async fn cut_off(
     request: &HttpRequest,
     subject: Subject,
-    caller: &Caller,
+    grant: &Grant,
     services: Data<Services>,
 ) -> Result<Revision, ApiError> {
-    services.gates.revocations.admit(request, &caller.grant.profile.app.id)?;
+    services.gates.revocations.admit(request, &grant.profile.app.id)?;
     // The body may have come slowly.
-    services.ports.enforcement.require_good(&caller.grant).await?;
+    services.ports.enforcement.require_good(grant).await?;
     // A key, as `admin` has seen.
-    let by = caller.grant.voucher.key().cloned().ok_or_else(|| ApiError::plain(ErrorCode::Forbidden))?;
+    let by = grant.voucher.key().cloned().ok_or_else(|| ApiError::plain(ErrorCode::Forbidden))?;
     let revoked = to_its_end(async move {
         let revoked = services.ports.revocations.revoke(&subject, services.now()).await?;
         let revision = revoked.ok_or_else(|| Refusal::plain(ErrorCode::NotFound))?;

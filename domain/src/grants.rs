@@ -209,11 +209,25 @@ impl Authenticator {
         secret: &SecretString,
         app: Option<&str>,
     ) -> Result<(Grant, Arc<Key>), Refusal> {
+        self.backend_that(key, |key, now| key.accepts(secret, now), app).await
+    }
+
+    /// A backend, by a key's id and by something that only who knows its secret can make: `proves` says whether it is that, by a secret that is good then.
+    pub async fn proven_backend(&self, key: &str, proves: impl Fn(&Key, Timestamp) -> bool) -> Result<Grant, Refusal> {
+        self.backend_that(key, proves, None).await.map(|(grant, _)| grant)
+    }
+
+    async fn backend_that(
+        &self,
+        key: &str,
+        proves: impl Fn(&Key, Timestamp) -> bool,
+        app: Option<&str>,
+    ) -> Result<(Grant, Arc<Key>), Refusal> {
         let refused = || Refusal::plain(ErrorCode::BadKey);
         let id = KeyId::parse(key).map_err(|_| refused())?;
         let as_of = self.enforcement.require_current().await?;
         let key = self.directory.key(&id).await?.ok_or_else(refused)?;
-        if !key.accepts(secret, self.clock.now()) {
+        if !proves(&key, self.clock.now()) {
             return Err(refused());
         }
         require_app(&key, app, ErrorCode::BadKey)?;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     engines,
+    pusher::Backend,
     raw::{Out, Raw},
     server::{Options, Server},
     sockets::Socket,
@@ -95,6 +96,19 @@ async fn drive_the_data_plane(tenant: &Tenant, secrets: &mut Secrets) {
     secrets.add("an idempotency key", "idempotency-in-header");
 }
 
+async fn drive_the_pusher_api(tenant: &Tenant, secrets: &mut Secrets) {
+    let backend = Backend::of(tenant.clone()).await;
+    backend.trigger("a", PAYLOADS[0]).await;
+    let path = format!("/apps/{}/channels", backend.number);
+    let good = backend.sign(&Method::GET, &path, backend.base(""));
+    backend.send(Method::GET, &path, &good, "").await.expect(StatusCode::OK);
+    let bad = backend.sign(&Method::POST, &path, backend.base(""));
+    backend.send(Method::GET, &path, &bad, "").await.expect_refused(401);
+    for pairs in [good, bad] {
+        secrets.add("a signature", pairs.last().expect("a signature").1.clone());
+    }
+}
+
 async fn drive_sockets(tenant: &Tenant, secrets: &mut Secrets) {
     let token = tenant.full_token("ann").await;
     let cap = json!({"*": ["subscribe", "publish"]});
@@ -150,6 +164,7 @@ async fn the_log_at_trace_level_holds_no_secret_and_no_payload() {
             }
         }
         drive_the_data_plane(&tenant, &mut secrets).await;
+        drive_the_pusher_api(&tenant, &mut secrets).await;
         drive_sockets(&tenant, &mut secrets).await;
         drive_the_control_plane(&tenant, &mut secrets).await;
         assert!(server.terminate().await.success());

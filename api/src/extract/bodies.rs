@@ -95,8 +95,14 @@ fn declared_bytes(request: &HttpRequest) -> Option<usize> {
     request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn read(request: &HttpRequest, mut payload: Payload, most: usize) -> Result<String, ApiError> {
+async fn read(request: &HttpRequest, payload: Payload, most: usize) -> Result<String, ApiError> {
     require_json(request, false)?;
+    let body = collect(request, payload, most).await?;
+    String::from_utf8(body).map_err(|_| ApiError::new(ErrorCode::Malformed, "the body is not UTF-8"))
+}
+
+/// The bytes of a body, whatever it says to be.
+pub(crate) async fn collect(request: &HttpRequest, mut payload: Payload, most: usize) -> Result<Vec<u8>, ApiError> {
     let too_large = || ApiError::new(ErrorCode::BodyTooLarge, format!("the body may have {most} bytes"));
     let declared = declared_bytes(request).unwrap_or(0);
     if declared > most {
@@ -110,7 +116,7 @@ async fn read(request: &HttpRequest, mut payload: Payload, most: usize) -> Resul
         }
         body.extend_from_slice(&chunk);
     }
-    String::from_utf8(body).map_err(|_| ApiError::new(ErrorCode::Malformed, "the body is not UTF-8"))
+    Ok(body)
 }
 
 fn stalled() -> ApiError {

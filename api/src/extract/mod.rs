@@ -12,7 +12,7 @@ mod queries;
 mod sessions;
 
 pub(crate) use allowed::{Allowed, ManageApps, ManageKeys, ManageRules, ManageTenant, View};
-pub(crate) use bodies::{Body, Text, Valid};
+pub(crate) use bodies::{Body, Text, Valid, collect};
 pub(crate) use callers::{Caller, OnChannel, named_credential};
 pub(crate) use json::{Unreadable, escape, parse};
 pub(crate) use queries::Query;

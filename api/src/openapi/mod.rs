@@ -11,8 +11,8 @@ use utoipa::{
 };
 
 use crate::{
-    accounts, apps, authorize, batches, channels, deliveries, history, keys, messages, presence, problems, revocations,
-    rules, signers, tenants, tokens,
+    accounts, apps, authorize, batches, channels, deliveries, history, keys, messages, presence, problems, pusher,
+    revocations, rules, signers, tenants, tokens,
 };
 
 pub(crate) mod refusals;
@@ -31,7 +31,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
             The **control plane** (accounts, tenants, apps, keys, rules) is called with a session: the cookie that signing in sets, \
             or the same token as a bearer. The **data plane** (messages, history, channels, tokens) is called with an API key, as \
             `Bearer fk_….fs_…` or as Basic, or with a client token.\n\n\
-            Times are milliseconds since the epoch of Unix. Every refusal is `application/problem+json` (RFC 9457) with a stable `code`; \
+            Times are milliseconds since the epoch of Unix. Every refusal is `application/problem+json` (RFC 9457) with a stable `code`, but for those of the Pusher HTTP API; \
             all codes are explained at [/errors](/errors). Every answer carries `X-Request-Id`; where a limit applies, \
             `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers) tell where the caller stands.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
@@ -48,8 +48,9 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         messages::publish, batches::publish_batch, history::read_history, presence::list_members, tokens::mint_token,
         channels::list_channels, channels::show_channel, deliveries::explain_delivery, authorize::authorize, streams::stream_events, streams::poll,
         revocations::revoke, revocations::disconnect,
+        pusher::trigger, pusher::trigger_batch, pusher::list_channels, pusher::show_channel, pusher::list_users, pusher::terminate_connections,
     ),
-    components(schemas(problems::Problem, problems::FieldProblem)),
+    components(schemas(problems::Problem, problems::FieldProblem, pusher::PusherProblem)),
     tags(
         (name = "accounts", description = "Signing up and in, and the sessions of a person."),
         (name = "tenants", description = "What a tenant is called, and what its plan allows."),
@@ -62,7 +63,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         (name = "streams", description = "Following channels over HTTP, where a WebSocket is not at hand; the WebSocket itself is at `/v1/connect`."),
         (name = "presence", description = "Who is in a channel."),
         (name = "channels", description = "Which channels are occupied, by how many, and where they stand."),
-        (name = "tokens", description = "Tokens for clients, and their end.")
+        (name = "tokens", description = "Tokens for clients, and their end."),
+        (name = "pusher", description = "The Pusher HTTP API, for apps whose `pusher` is on. Server libraries of Pusher call it with the app's `pusher_app_id`, and with the id and the secret of an API key as key and secret. Refusals are plain JSON.")
     ),
     modifiers(&Security, &CommonHeaders)
 )]
@@ -99,6 +101,13 @@ impl Modify for Security {
             .scheme(HttpAuthScheme::Basic)
             .description(Some("The id of an API key as user name, its secret as password."));
         components.add_security_scheme("apiKeyBasic", SecurityScheme::Http(basic.build()));
+        let signature = ApiKeyValue::with_description(
+            "auth_signature",
+            "HMAC-SHA256, in hexadecimal digits, by the secret of an API key, of the method, the path and the query (decoded, sorted, without the signature), with line \
+            feeds between them. The query has `auth_key` (the key's id), `auth_timestamp` (whole seconds, at most 600 from now), `auth_version` (1.0) and, with a \
+            body, `body_md5`.",
+        );
+        components.add_security_scheme("pusherSignature", SecurityScheme::ApiKey(ApiKey::Query(signature)));
         components.add_security_scheme(
             "clientToken",
             bearer(

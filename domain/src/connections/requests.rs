@@ -220,6 +220,7 @@ impl Open {
             exclude: (!publish.echo).then(|| connection.clone()),
             idempotency_key: publish.idempotency_key,
             trace: None,
+            keep_spaces: false,
         };
         Ok(Effect::Publish { id, publish: Box::new(publish), ack })
     }

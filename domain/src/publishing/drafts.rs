@@ -37,7 +37,7 @@ impl Draft {
 pub(super) fn draft(grant: &Grant, publish: NewPublish, ack: Ack, now: Timestamp) -> Result<Draft, Refusal> {
     let profile = &grant.profile;
     grant.require(Right::Publish, &publish.channel)?;
-    let data = json::compact(&publish.data);
+    let data = if publish.keep_spaces { publish.data.clone() } else { json::compact(&publish.data) };
     check_size(data.get().len(), profile.message_bytes(&publish.channel) as usize)?;
     check_headers(publish.headers.as_ref())?;
     check_key(publish.idempotency_key.as_deref())?;

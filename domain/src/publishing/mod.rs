@@ -51,6 +51,8 @@ pub struct NewPublish {
     pub idempotency_key: Option<String>,
     /// The trace that the caller's request belongs to.
     pub trace: Option<TraceParent>,
+    /// The data is on one line already, and its spaces are the publisher's own.
+    pub keep_spaces: bool,
 }
 
 /// A checked message that is to be appended.

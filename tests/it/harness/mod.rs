@@ -12,6 +12,7 @@ pub mod ports;
 pub mod postgres;
 pub mod processes;
 pub mod proxy;
+pub mod pusher;
 pub mod pusher_sockets;
 pub mod rabbitmq;
 pub mod raw;

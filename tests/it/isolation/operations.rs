@@ -32,6 +32,8 @@ fn kind(parameter: &str, a: &Hidden, b: &Tenant, own: &Own) -> Kind {
         "id" => object(&own.session, &a.session_id, "ssn_"),
         // B's own is one that there is not either: it would be in one channel only.
         "message" => object(&format!("msg_{}", "1".repeat(26)), &a.message, "msg_"),
+        // Of the Pusher HTTP API, whose own tests sign with B's key for A's app.
+        "app_id" => object("1000000001", "1000000002", "10"),
         "namespace" => Kind::Name { used: NAMESPACE, unused: "unused" },
         "channel" => Kind::Name { used: CHANNEL, unused: "unused:1" },
         "client" => Kind::Name { used: "shared", unused: "unused" },

@@ -1,4 +1,5 @@
-//! Pusher's protocol, by raw sockets and by stock clients.
+//! Pusher's protocol, by raw sockets, signed requests and stock clients.
 
 mod clients;
+mod http;
 mod sockets;
