@@ -113,6 +113,11 @@ impl Tenant {
         Ok(follower)
     }
 
+    /// A client's request for what is at a path.
+    pub fn get(&self, path: &str, token: &str) -> RequestBuilder {
+        self.http.get(format!("{}{path}", self.url)).bearer_auth(token)
+    }
+
     /// Connects a client.
     pub async fn connect(&self, token: &str) -> Result<Follower, Problem> {
         let tcp = TcpStream::connect(self.authority()).await.map_err(said)?;

@@ -21,7 +21,7 @@ const REST: Duration = Duration::from_millis(300);
 #[derive(Debug, Args)]
 pub struct FairnessArgs {
     /// Subscribers of the large channel
-    #[arg(long, default_value_t = 9_000)]
+    #[arg(long, default_value_t = 10_000)]
     followers: usize,
     /// Rounds of each kind, in turn
     #[arg(long, default_value_t = 100)]

@@ -12,6 +12,7 @@ mod quantiles;
 mod resume;
 mod servers;
 mod stalled;
+mod streams;
 
 /// Load scenarios against a running server. Each prints a table in Markdown, for `docs/performance.md`.
 #[derive(Debug, Parser)]
