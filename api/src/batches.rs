@@ -135,8 +135,8 @@ impl BatchResult {
     }
 }
 
-/// Reads the envelope, and each item for itself.
-fn read(text: &str) -> Result<Vec<Result<NewPublish, Refusal>>, ApiError> {
+/// Reads the envelope; the items stay text, since they need not be read where the app's rate is used up.
+fn open(text: &str) -> Result<Vec<&RawValue>, ApiError> {
     let batch: NewBatch<'_> = parse(text)?;
     match batch.messages.len() {
         0 => Err(ApiError::field("/messages", "is empty")),
@@ -144,8 +144,13 @@ fn read(text: &str) -> Result<Vec<Result<NewPublish, Refusal>>, ApiError> {
             ErrorCode::BodyTooLarge,
             format!("there are {count} messages; {BATCH_ITEMS} are allowed"),
         )),
-        _ => Ok(batch.messages.into_iter().map(BatchItem::read).collect()),
+        _ => Ok(batch.messages),
     }
+}
+
+/// Reads each item for itself.
+fn read(items: Vec<&RawValue>) -> Vec<Result<NewPublish, Refusal>> {
+    items.into_iter().map(BatchItem::read).collect()
 }
 
 refusals!(BatchRefusals: DATA, BODY, ANY);
@@ -184,7 +189,8 @@ pub(crate) async fn publish_batch(
             "of a batch each carry their own `idempotency_key`; the header serves a single message",
         ));
     }
-    let results = offer(&request, &services, &caller.grant, read(&text)?, ack).await?;
+    let items = open(&text)?;
+    let results = offer(&request, &services, &caller.grant, items.len(), || read(items), ack).await?;
     Ok(Answer::ok(BatchResults { results: results.into_iter().map(|result| BatchResult::new(result, ack)).collect() }))
 }
 
@@ -193,8 +199,7 @@ mod tests {
     use super::*;
 
     fn codes(text: &str) -> Vec<Result<String, ErrorCode>> {
-        read(text)
-            .unwrap()
+        read(open(text).unwrap())
             .into_iter()
             .map(|item| item.map(|new| new.data.get().to_owned()).map_err(|refusal| refusal.code))
             .collect()
@@ -209,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_bad_envelope_is_refused_whole() {
-        let code = |text: &str| read(text).map(|_| ()).unwrap_err().refusal.code;
+        let code = |text: &str| open(text).map(|_| ()).unwrap_err().refusal.code;
         assert_eq!(code(r#"{"messages":[{]}"#), ErrorCode::Malformed);
         assert_eq!(code(r#"{"messages":[]}"#), ErrorCode::InvalidBody);
         assert_eq!(code(r#"{"messages":[1],"x":1}"#), ErrorCode::InvalidBody);

@@ -130,30 +130,28 @@ fn idempotency_key(request: &HttpRequest, field: Option<String>) -> Result<Optio
     }
 }
 
-/// Offers messages to the publisher, and has the answer tell what is left of the app's rate.
+/// Offers so many messages to the publisher, read once the app's rate has room for them, and has the answer tell what is left of it.
 pub(crate) async fn offer(
     request: &HttpRequest,
     services: &Services,
     grant: &Grant,
-    mut wanted: Vec<Result<NewPublish, Refusal>>,
+    count: usize,
+    read: impl FnOnce() -> Vec<Result<NewPublish, Refusal>>,
     ack: Ack,
 ) -> Result<Vec<Result<Receipt, Refusal>>, ApiError> {
-    let limits = &grant.profile.limits;
+    let (limits, publisher) = (&grant.profile.limits, &services.ports.publisher);
+    let admitted = publisher.admit(grant, count).await.inspect_err(|refusal| {
+        if refusal.code == ErrorCode::RateLimited {
+            Standing::of_publishes(limits, None).note(request);
+        }
+    })?;
+    let mut wanted = read();
     if let Some(trace) = observe::trace(request.headers()) {
         wanted.iter_mut().flatten().for_each(|new| new.trace = Some(trace.clone()));
     }
-    match services.ports.publisher.publish(grant, wanted, ack).await {
-        Ok(published) => {
-            Standing::of_publishes(limits, Some(published.quota)).note(request);
-            Ok(published.results)
-        }
-        Err(refusal) => {
-            if refusal.code == ErrorCode::RateLimited {
-                Standing::of_publishes(limits, None).note(request);
-            }
-            Err(refusal.into())
-        }
-    }
+    let published = publisher.publish_admitted(grant, admitted, wanted, ack).await;
+    Standing::of_publishes(limits, Some(published.quota)).note(request);
+    Ok(published.results)
 }
 
 refusals!(PublishRefusals: DATA, BODY, &[
@@ -189,7 +187,8 @@ pub(crate) async fn publish(
     let Then(OnChannel { caller, channel }, Then(query, Valid(mut new))) = input;
     let ack = ack(&query)?;
     let key = idempotency_key(&request, new.idempotency_key.take())?;
-    let mut results = offer(&request, &services, &caller.grant, vec![Ok(new.on(channel, key))], ack).await?;
+    let read = || vec![Ok(new.on(channel, key))];
+    let mut results = offer(&request, &services, &caller.grant, 1, read, ack).await?;
     let receipt = results.pop().unwrap_or_else(|| Err(Refusal::plain(ErrorCode::Internal)))?;
     let published = Published::new(receipt, ack);
     let status = if published.serial.is_some() { StatusCode::CREATED } else { StatusCode::ACCEPTED };

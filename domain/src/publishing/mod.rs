@@ -180,6 +180,13 @@ pub trait Batch: Send {
     async fn ack(self: Box<Self>);
 }
 
+/// Room that a request to publish has taken from its app's rate.
+#[derive(Debug)]
+pub struct Admitted {
+    quota: Quota,
+    begun: Instant,
+}
+
 /// What came of a request to publish.
 #[derive(Debug)]
 pub struct Published {
@@ -218,11 +225,30 @@ impl Publisher {
     pub async fn publish(
         &self,
         grant: &Grant,
-        mut wanted: Vec<Result<NewPublish, Refusal>>,
+        wanted: Vec<Result<NewPublish, Refusal>>,
         ack: Ack,
     ) -> Result<Published, Refusal> {
+        let admitted = self.admit(grant, wanted.len()).await?;
+        Ok(self.publish_admitted(grant, admitted, wanted, ack).await)
+    }
+
+    /// Takes from the app's rate for so many messages, before anybody reads them: what is refused is to cost next to nothing.
+    pub async fn admit(&self, grant: &Grant, count: usize) -> Result<Admitted, Refusal> {
+        let begun = Instant::now();
+        self.enforcement.require_good(grant).await?;
+        Ok(Admitted { quota: self.take_rate(grant, count)?, begun })
+    }
+
+    /// Publishes the messages that room was taken for, in order.
+    pub async fn publish_admitted(
+        &self,
+        grant: &Grant,
+        admitted: Admitted,
+        mut wanted: Vec<Result<NewPublish, Refusal>>,
+        ack: Ack,
+    ) -> Published {
         let span = spans::begin(&grant.profile.app.id, &mut wanted);
-        let published = self.publish_now(grant, wanted, ack).await;
+        let published = self.publish_now(grant, admitted, wanted, ack).await;
         spans::end(span, &published);
         published
     }
@@ -230,12 +256,10 @@ impl Publisher {
     async fn publish_now(
         &self,
         grant: &Grant,
+        Admitted { quota, begun }: Admitted,
         wanted: Vec<Result<NewPublish, Refusal>>,
         ack: Ack,
-    ) -> Result<Published, Refusal> {
-        let begun = Instant::now();
-        self.enforcement.require_good(grant).await?;
-        let quota = self.take_rate(grant, wanted.len())?;
+    ) -> Published {
         let now = self.clock.now();
         let mut results: Vec<Option<Result<Receipt, Refusal>>> = Vec::with_capacity(wanted.len());
         let (mut durable, mut durable_at, mut ephemeral) = (Vec::new(), Vec::new(), Vec::new());
@@ -275,7 +299,7 @@ impl Publisher {
                 .add_labelled(result.as_ref().map_or_else(|refusal| refusal.code.name(), |_| "accepted"), 1);
         }
         Metric::PublishSeconds.observe(begun.elapsed());
-        Ok(Published { results, quota })
+        Published { results, quota }
     }
 
     /// Sends what a client says to the others straight to them, and takes from the app's rate. Whether it may say it was looked at before.

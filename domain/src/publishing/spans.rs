@@ -35,10 +35,8 @@ pub(super) fn begin(app: &AppId, wanted: &mut [Result<NewPublish, Refusal>]) -> 
 }
 
 /// Ends the span; that of one message names it.
-pub(super) fn end(span: Span, published: &Result<Published, Refusal>) {
-    if let Ok(published) = published
-        && let [Ok(receipt)] = published.results.as_slice()
-    {
+pub(super) fn end(span: Span, published: &Published) {
+    if let [Ok(receipt)] = published.results.as_slice() {
         span.record("message.id", receipt.id.as_str());
     }
 }
