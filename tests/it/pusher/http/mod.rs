@@ -5,6 +5,7 @@ mod batches;
 mod channels;
 mod events;
 mod libraries;
+mod mixed;
 mod signatures;
 mod users;
 

@@ -44,7 +44,7 @@ async fn a_users_connections_are_terminated_and_no_others() {
     backend.tenant.join("ann").await.subscribe("room").await;
     terminate("nobody", "").await.expect(StatusCode::OK);
     terminate("a%40b", "{}").await.expect(StatusCode::OK);
-    for bad in ["a%20b", "a:b", "%23", &"x".repeat(201)] {
+    for bad in ["a%20b", "%23", &"x".repeat(201)] {
         terminate(bad, "{}").await.expect_refused(400);
     }
     for bad in ["[]", "{"] {
