@@ -91,11 +91,9 @@ export class Shell {
       target?.addEventListener?.(name, run, { signal });
     on(globalThis, "online", () => this.dispatch({ type: "online" }));
     on(globalThis, "offline", () => this.dispatch({ type: "offline" }));
-    on(globalThis, "pageshow", () => this.dispatch({ type: "woke" }));
     on(globalThis, "pagehide", () => this.#save());
     const page = globalThis.document as Document | undefined;
     on(page, "visibilitychange", () => (page?.visibilityState === "visible" ? this.dispatch({ type: "woke" }) : this.#save()));
-    on(page, "resume", () => this.dispatch({ type: "woke" }));
   }
 
   dispatch(happening: Happening): void {
@@ -178,8 +176,7 @@ export class Shell {
     try {
       const token = await this.#options.getToken?.({ signal });
       if (signal.aborted) return;
-      if (typeof token !== "string") throw new TypeError("`getToken` gave no text");
-      this.dispatch({ type: "token", token });
+      this.dispatch({ type: "token", token: `${token}` });
     } catch (cause) {
       if (signal.aborted) return;
       const message = cause instanceof Error ? cause.message : String(cause);

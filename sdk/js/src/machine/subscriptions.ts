@@ -1,9 +1,9 @@
-import { isPassing, own } from "../errors.js";
+import { isPassing, own, WAIT } from "../errors.js";
 import type { ChannelName, Gap, Message, Position, Rewind, SubscribeAnswer, WireError } from "../wire.js";
 import { backoff } from "./backoff.js";
 import type { ChannelState, Desk } from "./desk.js";
 
-const BREACH = own("hole", "A serial was missing on the way.", "Wait: the client resumes after the last one it has.");
+const BREACH = own("hole", "A serial was missing on the way.", WAIT);
 
 /** How a subscription begins where there is no position: from the head unless something else is said. */
 export type Start = { rewind?: Rewind; since?: Position; presence?: boolean };
