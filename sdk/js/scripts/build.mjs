@@ -10,7 +10,7 @@ await rm(out, { recursive: true, force: true });
 
 // Names of the inside, which are no part of the API nor of the wire, and so may be short.
 const inside =
-  /^(accept|begun|came|canFetch|credentials|deliver|detach|dials|dispatch|due|effects|emit|ended|expect|failed|flush|frame|happening|head|heard|holeAfter|isAsked|isAttached|isConnected|isOver|isSent|isUnreachable|keepsHistory|machine|opened|perSecond|probe|question|remembered|resume|shell|subscriptions|tick|ticket|tries|unblock|wakeAt|worked|works)$/;
+  /^(accept|begun|came|canFetch|credentials|deliver|detach|dials|dispatch|due|effects|emit|ended|expect|failed|flush|frame|happening|head|heard|holeAfter|isAsked|isAttached|isConnected|isOver|isSent|isUnreachable|keepsHistory|machine|opened|perSecond|probe|question|remembered|resumeAll|shell|subscriptions|tick|ticket|tries|unblock|wakeAt|worked|works)$/;
 const shared = {
   bundle: true,
   minify: true,

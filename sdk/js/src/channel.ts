@@ -43,20 +43,10 @@ export class Subscription {
     return this.#channel.state;
   }
 
-  /** The last message that is accounted for. */
-  get position(): Position | undefined {
-    return this.#channel.position;
-  }
-
   /** Resolves once everything up to now was handed over, or was lost; rejects if the subscription is refused. */
   async ready(options?: Abortable): Promise<void> {
     const reached = await this.state.until(({ state }) => state !== "pending", options);
     if (reached.state === "closed") throw new FanfareError(reached.error ?? CLOSED);
-  }
-
-  /** Says that a loss was made good, by loading the state afresh: `lost` is over. */
-  acceptLoss(): void {
-    this.#channel.acceptLoss();
   }
 
   unsubscribe(): void {
@@ -81,6 +71,7 @@ export class Channel<Events = { [event: string]: unknown }> implements AsyncIter
     this.name = name;
   }
 
+  /** The last message that is accounted for. */
   get position(): Position | undefined {
     return this.shell.position(this.name);
   }
@@ -151,7 +142,7 @@ export class Channel<Events = { [event: string]: unknown }> implements AsyncIter
     return answer as Published;
   }
 
-  /** Says that a loss was made good. */
+  /** Says that a loss was made good, by loading the state afresh: `lost` is over. */
   acceptLoss(): void {
     this.shell.dispatch({ type: "accept", channel: this.name });
   }

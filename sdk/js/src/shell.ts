@@ -1,13 +1,13 @@
 import type { Channel } from "./channel.js";
 import { FanfareError, own, reasonOf } from "./errors.js";
 import { Connection, type ConnectionOptions, type Happening } from "./machine/connection.js";
-import type { ConnectionState, Effect } from "./machine/desk.js";
+import type { ChannelState, ConnectionState, Effect } from "./machine/desk.js";
 import type { Start } from "./machine/subscriptions.js";
 import type { TransportName } from "./machine/transports.js";
 import { guard, Observed } from "./observed.js";
 import type { PositionStorage } from "./storage.js";
 import type { Dial, Link } from "./transports/transport.js";
-import type { ChannelName, Position, PresenceEvent, SubscribeAnswer } from "./wire.js";
+import type { ChannelName, Position, PresenceEvent, SubscribeAnswer, WireError } from "./wire.js";
 
 export type ShellOptions = {
   url: string;
@@ -22,6 +22,10 @@ const SAVE_EVERY_MS = 1000;
 
 type Saved = { transport?: TransportName; positions?: Record<ChannelName, Position> };
 type Ticket = { resolve(ok: Record<string, unknown>): void; reject(reason: unknown): void };
+
+/** The same, with the error as an app knows it. */
+const withError = <S>(state: { error?: WireError | undefined }): S =>
+  (state.error ? { ...state, error: new FanfareError(state.error) } : state) as S;
 
 /** What surrounds the machine: sockets, timers, tokens, storage, and the handlers of the app. */
 export class Shell {
@@ -127,7 +131,7 @@ export class Shell {
         return this.#link?.send(effect.frame);
       case "state":
         if (effect.state.state === "closed") this.#stop();
-        return this.connection.set(effect.state);
+        return this.connection.set(withError<ConnectionState>(effect.state as ConnectionState<WireError> & { state: "closed" }));
       case "message":
         this.channels.get(effect.message.channel)?.deliver(effect.message as never);
         return this.#saveSoon();
@@ -143,8 +147,9 @@ export class Shell {
     }
   }
 
-  #tell(name: ChannelName, state: Channel<never>["state"]["value"]): void {
+  #tell(name: ChannelName, told: ChannelState<WireError>): void {
     const channel = this.channels.get(name);
+    const state = withError<ChannelState>(told as ChannelState<WireError> & { state: "closed" });
     if (state.state === "closed") channel?.ended(state);
     else channel?.state.set(state);
   }
@@ -176,7 +181,8 @@ export class Shell {
     try {
       const token = await this.#options.getToken?.({ signal });
       if (signal.aborted) return;
-      this.dispatch({ type: "token", token: `${token}` });
+      if (!token) throw "it is empty";
+      this.dispatch({ type: "token", token });
     } catch (cause) {
       if (signal.aborted) return;
       const message = cause instanceof Error ? cause.message : String(cause);

@@ -49,7 +49,7 @@ export class Connection implements Desk {
   readonly random: () => number;
   readonly due = new Map<string, number>();
   readonly subscriptions: Subscriptions;
-  #state: ConnectionState = { state: "disconnected" };
+  #state: ConnectionState<WireError> = { state: "disconnected" };
   #publishes: Publishes;
   #options: ConnectionOptions;
   #choice: Choice;
@@ -90,7 +90,7 @@ export class Connection implements Desk {
     this.#effects.push(effect);
   }
 
-  get state(): ConnectionState {
+  get state(): ConnectionState<WireError> {
     return this.#state;
   }
 
@@ -177,7 +177,7 @@ export class Connection implements Desk {
     return true;
   }
 
-  #say(state: ConnectionState): void {
+  #say(state: ConnectionState<WireError>): void {
     this.#state = state;
     this.emit({ do: "state", state });
   }
@@ -220,7 +220,7 @@ export class Connection implements Desk {
     if (!this.isConnected) return;
     this.ask({ op: "token", token }, (_, error) => {
       if (error) return void (this.#trouble = error);
-      this.subscriptions.resume();
+      this.subscriptions.resumeAll();
       this.#publishes.unblock();
     });
   }
@@ -241,7 +241,7 @@ export class Connection implements Desk {
     this.due.set("calm", this.now + LIFE_UNTIL_CALM);
     this.#say({ state: "connected", transport: this.#choice.current, connection, client });
     this.#heard();
-    this.subscriptions.resume();
+    this.subscriptions.resumeAll();
     this.#publishes.flush();
     for (const ticket of this.#questions.keys()) this.#put(ticket);
   }
