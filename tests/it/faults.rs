@@ -60,7 +60,7 @@ async fn what_is_no_fault_is_refused() {
     for bad in [json!({}), json!({"fault": "burn"}), json!({"fault": "delay"}), json!({"fault": "refuse", "code": "x"})]
     {
         let answer = make(&server, bad).await;
-        assert_eq!((answer.status.as_u16(), &answer.body["code"]), (422, &json!("invalid_body")), "{}", answer.text);
+        assert_eq!((answer.status, &answer.body["code"]), (422, &json!("invalid_body")), "{}", answer.text);
     }
 }
 
