@@ -83,8 +83,8 @@ export class Shell {
     }
     this.#machine = this.#newMachine();
     this.#listen();
-    if (globalThis.navigator?.onLine === false) this.#happenings.unshift({ type: "offline" });
     this.#happenings.unshift({ type: "start" });
+    if (globalThis.navigator?.onLine === false) this.#happenings.unshift({ type: "offline" });
     this.#work();
   }
 
@@ -207,6 +207,7 @@ export class Shell {
     // As a function of what was loaded, which may not be there yet.
     const add = (): void => {
       const since = start.since ?? (start.rewind ? undefined : this.#saved.positions?.[channel]);
+      delete this.#saved.positions?.[channel];
       this.dispatch({ type: "subscribe", channel, start: { ...start, since } });
     };
     if (this.#loading) void this.#loading.then(add);
@@ -251,11 +252,10 @@ export class Shell {
   #save(): void {
     clearTimeout(this.#saving);
     this.#saving = undefined;
-    if (!this.#options.storage || this.#loading || !this.#isStarted) return;
-    // Before a channel is followed again it stands where it was saved.
+    if (!this.#options.storage || this.#loading || !this.#isStarted || this.#stopped.signal.aborted) return;
+    // Until a channel is followed again it stands where it was saved.
     const positions = { ...this.#saved.positions, ...this.#machine.positions() };
-    this.#saved = { transport: this.#machine.transport, positions };
-    const text = JSON.stringify(this.#saved);
+    const text = JSON.stringify({ transport: this.#machine.transport, positions });
     guard(() => this.#options.storage?.save(text));
   }
 
