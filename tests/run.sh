@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that a change must pass: formatting, lints, unit tests, then the black-box tests against the real binary, on both sets of engines.
+# Everything that a change must pass: formatting, lints, the TypeScript client, unit tests, then the black-box tests against the real binary, on both
+# sets of engines.
 # `tests/run.sh chaos` makes faults at random instead, for CHAOS_MINUTES, from CHAOS_SEED.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -88,6 +89,18 @@ build_previous() {
   rm --recursive "$source"
 }
 
+# The TypeScript client, against the binary that was built; Node.js 20 or newer and npm are there already.
+test_sdk() {
+  local binary
+  binary=$(realpath "${CARGO_TARGET_DIR:-target}")/debug/fanfare
+  npm --prefix sdk/js ci --no-progress
+  npm --prefix sdk/js run lint
+  npm --prefix sdk/js run build
+  npm --prefix sdk/js run size
+  npm --prefix sdk/js run docs
+  FANFARE_BIN=$binary npm --prefix sdk/js test
+}
+
 step() {
   echo
   echo "== $*"
@@ -109,6 +122,8 @@ step install_libraries
 step build_previous
 # The same targets as those of the tests, so that dependencies are built once; it leaves the binary that the black-box tests start.
 step cargo build --workspace --all-targets --locked
+# Before the black-box tests, one of which runs the client that is built here.
+step test_sdk
 step cargo test --workspace --locked --doc
 step cargo test --workspace --locked --lib --bins
 step "${BOUND[@]}" cargo test --workspace --locked --test it

@@ -1,4 +1,4 @@
-import { FanfareError, own } from "./errors.js";
+import { CLOSED, FanfareError, own } from "./errors.js";
 import type { Start } from "./machine/subscriptions.js";
 import type { ChannelState } from "./machine/desk.js";
 import { type Abortable, guard, Observed } from "./observed.js";
@@ -26,7 +26,7 @@ export type PublishOptions = Abortable & {
 /** What was answered to a publish; with `ack: "persisted"` its place. */
 export type Published = PublishAnswer["ok"];
 
-const OVERFULL = own("buffer_full", "The loop over the messages is slower than they come.", "Do less in the loop, or raise `buffer`.");
+const OVERFULL = own("buffer_full", "The loop is slower than the messages.", "Do less in it, or raise `buffer`.");
 
 /** One handler's subscription. */
 export class Subscription {
@@ -43,20 +43,10 @@ export class Subscription {
     return this.#channel.state;
   }
 
-  /** The last message that is accounted for. */
-  get position(): Position | undefined {
-    return this.#channel.position;
-  }
-
   /** Resolves once everything up to now was handed over, or was lost; rejects if the subscription is refused. */
   async ready(options?: Abortable): Promise<void> {
     const reached = await this.state.until(({ state }) => state !== "pending", options);
-    if (reached.state === "closed") throw new FanfareError(reached.error ?? own("closed", "The subscription ended.", "Subscribe again."));
-  }
-
-  /** Says that a loss was made good, by loading the state afresh: `lost` is over. */
-  acceptLoss(): void {
-    this.#channel.acceptLoss();
+    if (reached.state === "closed") throw new FanfareError(reached.error ?? CLOSED);
   }
 
   unsubscribe(): void {
@@ -81,6 +71,7 @@ export class Channel<Events = { [event: string]: unknown }> implements AsyncIter
     this.name = name;
   }
 
+  /** The last message that is accounted for. */
   get position(): Position | undefined {
     return this.shell.position(this.name);
   }
@@ -151,7 +142,7 @@ export class Channel<Events = { [event: string]: unknown }> implements AsyncIter
     return answer as Published;
   }
 
-  /** Says that a loss was made good. */
+  /** Says that a loss was made good, by loading the state afresh: `lost` is over. */
   acceptLoss(): void {
     this.shell.dispatch({ type: "accept", channel: this.name });
   }
@@ -189,5 +180,5 @@ export class Channel<Events = { [event: string]: unknown }> implements AsyncIter
 }
 
 function newKey(): string {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }

@@ -41,11 +41,7 @@ export type FanfareOptions = {
   fetch?: Fetch;
 };
 
-const BAD_OPTIONS = own(
-  "bad_options",
-  "One of `token`, `getToken` and `key` is needed.",
-  "Give the token that your backend minted, a way to get one, or a key's id.",
-);
+const BAD_OPTIONS = own("bad_options", "One of `token`, `getToken` and `key` is needed.", "Give one of them.");
 
 /** A client without presence and history, which are functions beside it: `presence(channel)`, `history(channel)`. */
 export class FanfareCore<Map = AnyPayloads> {

@@ -15,8 +15,7 @@ export const encode = (frame: Request): string => JSON.stringify(frame);
 export function decode(text: string): Incoming | undefined {
   try {
     const frame: unknown = JSON.parse(text);
-    if (typeof frame !== "object" || frame === null) return undefined;
-    return "op" in frame || "id" in frame ? (frame as Incoming) : undefined;
+    return Object(frame) === frame ? (frame as Incoming) : undefined;
   } catch {
     return undefined;
   }

@@ -21,14 +21,13 @@ export class FanfareError extends Error {
 /** An error of the client's own. */
 export const own = (code: string, message: string, remedy: string): WireError => ({ code, message, remedy });
 
-export const CLOSED = own("closed", "The client was closed.", "Make a new client.");
-export const LOST = own("connection_lost", "The connection was lost.", "Wait: the client comes back by itself.");
-export const SILENT = own("timeout", "The server went silent.", "Wait: the client comes back by itself.");
-export const UNCONFIRMED = own(
-  "unconfirmed",
-  "The connection was lost before the ephemeral message was answered.",
-  "Send it again if it still matters.",
-);
+/** What to do about most of what happens on the way. */
+export const WAIT = "Wait: the client comes back by itself.";
+
+export const CLOSED = own("closed", "The client or its subscription was closed.", "Make a new one.");
+export const LOST = own("connection_lost", "The connection was lost.", WAIT);
+export const SILENT = own("timeout", "The server went silent.", WAIT);
+export const UNCONFIRMED = own("unconfirmed", "The connection was lost before the answer.", "Send it again if it still matters.");
 
 /** Codes after which the same request may succeed later. */
 const PASSING = new Set(
@@ -44,12 +43,9 @@ export const isPassing = (code: string): boolean => PASSING.has(code);
 export const reasonOf = (signal: AbortSignal): unknown => signal.reason;
 
 /** A refusal over HTTP as a socket would say it. */
-export function fromProblem(problem: HttpProblem, retryAfterS: string | null): WireError {
-  const after = Number(retryAfterS ?? NaN);
-  return {
-    code: problem.code,
-    message: problem.detail,
-    remedy: problem.remedy,
-    ...(after > 0 && { retry_after_ms: after * 1000 }),
-  };
-}
+export const fromProblem = ({ code, detail, remedy }: HttpProblem, retryAfterS: string | null): WireError => ({
+  code,
+  message: detail,
+  remedy,
+  retry_after_ms: Number(retryAfterS) * 1000 || undefined,
+});

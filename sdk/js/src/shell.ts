@@ -1,13 +1,13 @@
 import type { Channel } from "./channel.js";
 import { FanfareError, own, reasonOf } from "./errors.js";
 import { Connection, type ConnectionOptions, type Happening } from "./machine/connection.js";
-import type { ConnectionState, Effect } from "./machine/desk.js";
+import type { ChannelState, ConnectionState, Effect } from "./machine/desk.js";
 import type { Start } from "./machine/subscriptions.js";
 import type { TransportName } from "./machine/transports.js";
 import { guard, Observed } from "./observed.js";
 import type { PositionStorage } from "./storage.js";
 import type { Dial, Link } from "./transports/transport.js";
-import type { ChannelName, Position, PresenceEvent, SubscribeAnswer } from "./wire.js";
+import type { ChannelName, Position, PresenceEvent, SubscribeAnswer, WireError } from "./wire.js";
 
 export type ShellOptions = {
   url: string;
@@ -22,6 +22,10 @@ const SAVE_EVERY_MS = 1000;
 
 type Saved = { transport?: TransportName; positions?: Record<ChannelName, Position> };
 type Ticket = { resolve(ok: Record<string, unknown>): void; reject(reason: unknown): void };
+
+/** The same, with the error as an app knows it. */
+const withError = <S>(state: { error?: WireError | undefined }): S =>
+  (state.error ? { ...state, error: new FanfareError(state.error) } : state) as S;
 
 /** What surrounds the machine: sockets, timers, tokens, storage, and the handlers of the app. */
 export class Shell {
@@ -79,8 +83,8 @@ export class Shell {
     }
     this.#machine = this.#newMachine();
     this.#listen();
-    if (globalThis.navigator?.onLine === false) this.#happenings.unshift({ type: "offline" });
     this.#happenings.unshift({ type: "start" });
+    if (globalThis.navigator?.onLine === false) this.#happenings.unshift({ type: "offline" });
     this.#work();
   }
 
@@ -91,11 +95,9 @@ export class Shell {
       target?.addEventListener?.(name, run, { signal });
     on(globalThis, "online", () => this.dispatch({ type: "online" }));
     on(globalThis, "offline", () => this.dispatch({ type: "offline" }));
-    on(globalThis, "pageshow", () => this.dispatch({ type: "woke" }));
     on(globalThis, "pagehide", () => this.#save());
     const page = globalThis.document as Document | undefined;
     on(page, "visibilitychange", () => (page?.visibilityState === "visible" ? this.dispatch({ type: "woke" }) : this.#save()));
-    on(page, "resume", () => this.dispatch({ type: "woke" }));
   }
 
   dispatch(happening: Happening): void {
@@ -129,7 +131,7 @@ export class Shell {
         return this.#link?.send(effect.frame);
       case "state":
         if (effect.state.state === "closed") this.#stop();
-        return this.connection.set(effect.state);
+        return this.connection.set(withError<ConnectionState>(effect.state as ConnectionState<WireError> & { state: "closed" }));
       case "message":
         this.channels.get(effect.message.channel)?.deliver(effect.message as never);
         return this.#saveSoon();
@@ -145,8 +147,9 @@ export class Shell {
     }
   }
 
-  #tell(name: ChannelName, state: Channel<never>["state"]["value"]): void {
+  #tell(name: ChannelName, told: ChannelState<WireError>): void {
     const channel = this.channels.get(name);
+    const state = withError<ChannelState>(told as ChannelState<WireError> & { state: "closed" });
     if (state.state === "closed") channel?.ended(state);
     else channel?.state.set(state);
   }
@@ -178,7 +181,7 @@ export class Shell {
     try {
       const token = await this.#options.getToken?.({ signal });
       if (signal.aborted) return;
-      if (typeof token !== "string") throw new TypeError("`getToken` gave no text");
+      if (!token) throw "it is empty";
       this.dispatch({ type: "token", token });
     } catch (cause) {
       if (signal.aborted) return;
@@ -204,6 +207,7 @@ export class Shell {
     // As a function of what was loaded, which may not be there yet.
     const add = (): void => {
       const since = start.since ?? (start.rewind ? undefined : this.#saved.positions?.[channel]);
+      delete this.#saved.positions?.[channel];
       this.dispatch({ type: "subscribe", channel, start: { ...start, since } });
     };
     if (this.#loading) void this.#loading.then(add);
@@ -248,11 +252,10 @@ export class Shell {
   #save(): void {
     clearTimeout(this.#saving);
     this.#saving = undefined;
-    if (!this.#options.storage || this.#loading || !this.#isStarted) return;
-    // Before a channel is followed again it stands where it was saved.
+    if (!this.#options.storage || this.#loading || !this.#isStarted || this.#stopped.signal.aborted) return;
+    // Until a channel is followed again it stands where it was saved.
     const positions = { ...this.#saved.positions, ...this.#machine.positions() };
-    this.#saved = { transport: this.#machine.transport, positions };
-    const text = JSON.stringify(this.#saved);
+    const text = JSON.stringify({ transport: this.#machine.transport, positions });
     guard(() => this.#options.storage?.save(text));
   }
 

@@ -16,8 +16,6 @@ const SLEPT = 5 * SECOND;
 /** After waking, a connection that was silent for so long is asked for a sign of life, and given up without one. */
 const PROBE_AFTER = 2 * SECOND;
 const PROBE_WITHIN = 2 * SECOND;
-/** Close codes that are about the token: `unauthorized`, `bad_key`, `bad_token`, `revoked`. */
-const ABOUT_TOKEN = [4010, 4011, 4012, 4013];
 
 const NO_TOKEN = own("no_token", "`getToken` did not answer in time.", "Look at what `getToken` waits for.");
 
@@ -46,17 +44,17 @@ export type ConnectionOptions = {
 };
 
 /** A connection that comes back, as a plain state machine: time and happenings come in, effects come out; it knows no socket and no timer. */
-export class Connection {
+export class Connection implements Desk {
+  now = 0;
+  readonly random: () => number;
+  readonly due = new Map<string, number>();
   readonly subscriptions: Subscriptions;
-  #state: ConnectionState = { state: "disconnected" };
-  #desk: Desk;
+  #state: ConnectionState<WireError> = { state: "disconnected" };
   #publishes: Publishes;
   #options: ConnectionOptions;
   #choice: Choice;
   #token: string | undefined;
-  #now = 0;
   #effects: Effect[] = [];
-  #due = new Map<string, number>();
   #asked = new Map<number, Answered>();
   /** Requests of the caller that wait for their answer; asked again after a loss. */
   #questions = new Map<number, Question>();
@@ -79,30 +77,26 @@ export class Connection {
     this.#options = options;
     this.#token = options.credentials.token;
     this.#choice = new Choice(options.transports ?? TRANSPORTS, options.remembered);
-    const machine = this;
-    this.#desk = {
-      get now() {
-        return machine.#now;
-      },
-      get isConnected() {
-        return machine.#state.state === "connected";
-      },
-      random: options.random ?? Math.random,
-      due: this.#due,
-      emit: (effect) => void this.#effects.push(effect),
-      ask: (question, answered) => this.#ask(question, answered),
-    };
-    this.subscriptions = new Subscriptions(this.#desk, (error) => this.#lose(error));
-    this.#publishes = new Publishes(this.#desk, options.queueLimit);
+    this.random = options.random ?? Math.random;
+    this.subscriptions = new Subscriptions(this, (error) => this.#lose(error));
+    this.#publishes = new Publishes(this, options.queueLimit);
   }
 
-  get state(): ConnectionState {
+  get isConnected(): boolean {
+    return this.#state.state === "connected";
+  }
+
+  emit(effect: Effect): void {
+    this.#effects.push(effect);
+  }
+
+  get state(): ConnectionState<WireError> {
     return this.#state;
   }
 
   /** When `tick` is due next. */
   get wakeAt(): number | undefined {
-    return this.#due.size === 0 ? undefined : Math.min(...this.#due.values());
+    return this.due.size === 0 ? undefined : Math.min(...this.due.values());
   }
 
   /** The transport that is used, or tried next. */
@@ -115,7 +109,7 @@ export class Connection {
   }
 
   apply(happening: Happening, now: number): Effect[] {
-    this.#now = now;
+    this.now = now;
     this.#effects = [];
     this.#happen(happening);
     return this.#effects;
@@ -133,7 +127,7 @@ export class Connection {
         return this.#tick();
       case "offline":
         this.#isOffline = true;
-        if (this.#due.delete("retry")) this.#say({ state: "disconnected", error: this.#trouble });
+        if (this.due.delete("retry")) this.#say({ state: "disconnected", error: this.#trouble });
         return;
       case "online":
         this.#isOffline = false;
@@ -155,7 +149,7 @@ export class Connection {
         return;
       case "subscribe":
         if (this.#state.state !== "closed") return this.subscriptions.add(happening.channel, happening.start);
-        return this.#desk.emit({ do: "channel", channel: happening.channel, state: { state: "closed", error: this.#trouble ?? CLOSED } });
+        return this.emit({ do: "channel", channel: happening.channel, state: { state: "closed", error: this.#trouble ?? CLOSED } });
       case "unsubscribe":
         return this.subscriptions.remove(happening.channel);
       case "accept":
@@ -173,27 +167,27 @@ export class Connection {
   }
 
   get #isOpen(): boolean {
-    return this.#state.state === "connecting" || this.#state.state === "connected";
+    return this.#state.state === "connecting" || this.isConnected;
   }
 
   /** Whether it is too late for what bears this ticket, which is then told. */
   #isClosed(ticket: number): boolean {
     if (this.#state.state !== "closed") return false;
-    this.#desk.emit({ do: "settle", ticket, error: this.#trouble ?? CLOSED });
+    this.emit({ do: "settle", ticket, error: this.#trouble ?? CLOSED });
     return true;
   }
 
-  #say(state: ConnectionState): void {
+  #say(state: ConnectionState<WireError>): void {
     this.#state = state;
-    this.#desk.emit({ do: "state", state });
+    this.emit({ do: "state", state });
   }
 
   #open(): void {
-    this.#due.delete("retry");
+    this.due.delete("retry");
     this.#gotThrough = false;
     this.#say({ state: "connecting", error: this.#trouble });
     if (this.#options.credentials.canFetch) {
-      this.#due.set("token", this.#now + TOKEN_WITHIN);
+      this.due.set("token", this.now + TOKEN_WITHIN);
       this.#fetch();
     } else {
       this.#dial();
@@ -201,39 +195,39 @@ export class Connection {
   }
 
   #dial(): void {
-    this.#due.set("silence", this.#now + CONNECT_WITHIN);
-    this.#desk.emit({ do: "open", transport: this.#choice.current });
+    this.due.set("silence", this.now + CONNECT_WITHIN);
+    this.emit({ do: "open", transport: this.#choice.current });
   }
 
   /** Has a fresh token fetched, if there is a way. */
   #fetch(): void {
     if (!this.#options.credentials.canFetch || this.#isFetching) return;
     this.#isFetching = true;
-    this.#desk.emit({ do: "fetchToken" });
+    this.emit({ do: "fetchToken" });
   }
 
   #gotNone(error: WireError): void {
     this.#isFetching = false;
-    if (this.#due.has("token")) this.#lose(error);
-    else if (this.#state.state === "connected") this.#due.set("fetch", this.#now + SECOND + backoff(this.#tries, this.#desk.random));
+    if (this.due.has("token")) this.#lose(error);
+    else if (this.isConnected) this.due.set("fetch", this.now + SECOND + backoff(this.#tries, this.random));
   }
 
   #gotToken(token: string): void {
     this.#isFetching = false;
     this.#token = token;
-    this.#due.delete("token");
-    if (this.#state.state === "connecting" && !this.#due.has("silence")) return this.#dial();
-    if (this.#state.state !== "connected") return;
-    this.#ask({ op: "token", token }, (_, error) => {
+    this.due.delete("token");
+    if (this.#state.state === "connecting" && !this.due.has("silence")) return this.#dial();
+    if (!this.isConnected) return;
+    this.ask({ op: "token", token }, (_, error) => {
       if (error) return void (this.#trouble = error);
-      this.subscriptions.resume();
+      this.subscriptions.resumeAll();
       this.#publishes.unblock();
     });
   }
 
   #opened(): void {
     const { key, app } = this.#options.credentials;
-    this.#ask({ op: "connect", token: this.#token, key, app, client: this.#options.client }, (ok, error) => {
+    this.ask({ op: "connect", token: this.#token, key, app, client: this.#options.client }, (ok, error) => {
       if (error) this.#trouble = error;
       else if (ok) this.#connected(ok as ConnectAnswer["ok"]);
     });
@@ -243,11 +237,11 @@ export class Connection {
     this.#trouble = undefined;
     this.#pingMs = ping_ms;
     const perSecond = Math.max(1, limits.requests_per_s);
-    this.#pace = { perSecond, left: perSecond, at: this.#now };
-    this.#due.set("calm", this.#now + LIFE_UNTIL_CALM);
+    this.#pace = { perSecond, left: perSecond, at: this.now };
+    this.due.set("calm", this.now + LIFE_UNTIL_CALM);
     this.#say({ state: "connected", transport: this.#choice.current, connection, client });
     this.#heard();
-    this.subscriptions.resume();
+    this.subscriptions.resumeAll();
     this.#publishes.flush();
     for (const ticket of this.#questions.keys()) this.#put(ticket);
   }
@@ -255,13 +249,13 @@ export class Connection {
   /** Asks what a caller wants to know; if the connection is lost over it, the next one asks again. */
   #put(ticket: number): void {
     const question = this.#questions.get(ticket);
-    if (!question || this.#state.state !== "connected") return;
-    this.#ask(question, (ok, error) => {
-      if (this.#questions.delete(ticket)) this.#desk.emit({ do: "settle", ticket, ok, error });
+    if (!question || !this.isConnected) return;
+    this.ask(question, (ok, error) => {
+      if (this.#questions.delete(ticket)) this.emit({ do: "settle", ticket, ok, error });
     });
   }
 
-  #ask(question: Question, answered: Answered): void {
+  ask(question: Question, answered: Answered): void {
     this.#lastId += 1;
     this.#asked.set(this.#lastId, answered);
     this.#send({ ...question, id: this.#lastId } as Request);
@@ -275,36 +269,36 @@ export class Connection {
 
   #pump(): void {
     const pace = this.#pace;
-    if (this.#state.state === "connected") {
-      pace.left = Math.min(pace.perSecond, pace.left + ((this.#now - pace.at) * pace.perSecond) / SECOND);
-      pace.at = this.#now;
+    if (this.isConnected) {
+      pace.left = Math.min(pace.perSecond, pace.left + ((this.now - pace.at) * pace.perSecond) / SECOND);
+      pace.at = this.now;
     }
     while (this.#outgoing.length > 0) {
-      if (this.#state.state === "connected" && pace.left < 1) {
-        this.#due.set("pace", this.#now + Math.ceil(((1 - pace.left) * SECOND) / pace.perSecond));
+      if (this.isConnected && pace.left < 1) {
+        this.due.set("pace", this.now + Math.ceil(((1 - pace.left) * SECOND) / pace.perSecond));
         return;
       }
       pace.left -= 1;
-      this.#desk.emit({ do: "send", frame: this.#outgoing.shift() as Request });
+      this.emit({ do: "send", frame: this.#outgoing.shift() as Request });
     }
   }
 
   /** Anything that comes is a sign of life. */
   #heard(): void {
-    this.#heardAt = this.#now;
-    this.#due.delete("probe");
-    if (this.#state.state === "connected") this.#due.set("silence", this.#now + this.#pingMs + PONG_WITHIN);
+    this.#heardAt = this.now;
+    this.due.delete("probe");
+    if (this.isConnected) this.due.set("silence", this.now + this.#pingMs + PONG_WITHIN);
   }
 
   /** The transport carries what the server says. */
   #works(): void {
     if (!this.#isOpen) return;
     this.#heard();
-    if (this.#state.state === "connected") this.#triedFresh = false;
+    if (this.isConnected) this.#triedFresh = false;
     if (this.#gotThrough) return;
     this.#gotThrough = true;
     const better = this.#choice.worked();
-    if (better !== undefined) this.#due.set("better", this.#now + better);
+    if (better !== undefined) this.due.set("better", this.now + better);
   }
 
   #read(frame: Incoming): void {
@@ -313,12 +307,12 @@ export class Connection {
     if (isAnswer(frame)) {
       const answered = this.#asked.get(frame.id);
       this.#asked.delete(frame.id);
-      if (frame.error?.code === "token_expired" && this.#state.state === "connected") this.#fetch();
+      if (frame.error?.code === "token_expired" && this.isConnected) this.#fetch();
       return answered?.(frame.ok, frame.error);
     }
     switch (frame.op) {
       case "ping":
-        return this.#desk.emit({ do: "send", frame: { op: "pong" } });
+        return this.emit({ do: "send", frame: { op: "pong" } });
       case "message":
         return this.subscriptions.message(frame);
       case "skip":
@@ -326,7 +320,7 @@ export class Connection {
       case "gap":
         return this.subscriptions.gap(frame);
       case "presence":
-        return this.subscriptions.isAttached(frame.channel) ? this.#desk.emit({ do: "presence", event: frame }) : undefined;
+        return this.subscriptions.isAttached(frame.channel) ? this.emit({ do: "presence", event: frame }) : undefined;
       case "unsubscribed":
         return this.subscriptions.unsubscribed(frame.channel, frame.error);
       case "resumed":
@@ -334,7 +328,7 @@ export class Connection {
       case "token_expiring":
         return this.#fetch();
       case "reconnect":
-        return void this.#due.set("move", this.#now + frame.after_ms);
+        return void this.due.set("move", this.now + frame.after_ms);
       case "error":
         return void (this.#trouble = frame.error);
     }
@@ -344,7 +338,8 @@ export class Connection {
     this.#trouble = error ?? this.#trouble ?? LOST;
     if (error && error.code !== "timeout") this.#gotThrough = true;
     if (code >= 4000 && code <= 4099) {
-      const mayTry = this.#options.credentials.canFetch && !this.#triedFresh && ABOUT_TOKEN.includes(code);
+      // Those about the token: `unauthorized`, `bad_key`, `bad_token`, `revoked`.
+      const mayTry = this.#options.credentials.canFetch && !this.#triedFresh && code >= 4010 && code <= 4013;
       if (!mayTry) return this.#close(this.#trouble);
       this.#triedFresh = true;
     }
@@ -359,20 +354,20 @@ export class Connection {
 
   /** Comes back after the jitter and no earlier than told; at once only the first time, lest two sides spin. */
   #comeBack(atOnce: boolean, isUnreachable = false): void {
-    if (!this.#gotThrough && this.#due.has("silence")) this.#choice.failed(isUnreachable);
+    if (!this.#gotThrough && this.due.has("silence")) this.#choice.failed(isUnreachable);
     const told = this.#trouble?.retry_after_ms ?? 0;
-    const wait = atOnce && this.#tries === 0 ? 0 : backoff(this.#tries, this.#desk.random);
+    const wait = atOnce && this.#tries === 0 ? 0 : backoff(this.#tries, this.random);
     this.#tries += 1;
     this.#leave();
-    const retryAt = this.#isOffline ? undefined : this.#now + Math.max(wait, told);
-    if (retryAt !== undefined) this.#due.set("retry", retryAt);
+    const retryAt = this.#isOffline ? undefined : this.now + Math.max(wait, told);
+    if (retryAt !== undefined) this.due.set("retry", retryAt);
     this.#say({ state: "disconnected", retryAt, error: this.#trouble });
   }
 
   #leave(): void {
-    if (this.#isOpen) this.#desk.emit({ do: "close" });
+    if (this.#isOpen) this.emit({ do: "close" });
     this.#state = { state: "disconnected" };
-    for (const name of ["retry", "token", "fetch", "silence", "probe", "calm", "move", "better", "pace"]) this.#due.delete(name);
+    for (const name of ["retry", "token", "fetch", "silence", "probe", "calm", "move", "better", "pace"]) this.due.delete(name);
     this.#isFetching = false;
     this.#asked.clear();
     this.#outgoing = [];
@@ -389,8 +384,8 @@ export class Connection {
     this.#leave();
     this.#trouble = error;
     this.#say({ state: "closed", error: told });
-    this.#due.clear();
-    for (const ticket of this.#questions.keys()) this.#desk.emit({ do: "settle", ticket, error });
+    this.due.clear();
+    for (const ticket of this.#questions.keys()) this.emit({ do: "settle", ticket, error });
     this.#questions.clear();
   }
 
@@ -398,11 +393,11 @@ export class Connection {
   #wake(): void {
     if (!this.#isStarted || this.#isOffline) return;
     if (this.#state.state === "disconnected") return this.#open();
-    if ((this.#due.get("silence") ?? Infinity) <= this.#now) this.#reopen(SILENT);
-    else if (this.#state.state === "connected" && this.#now - this.#heardAt > PROBE_AFTER && !this.#due.has("probe")) {
-      this.#due.set("probe", this.#now + PROBE_WITHIN);
+    if ((this.due.get("silence") ?? Infinity) <= this.now) this.#reopen(SILENT);
+    else if (this.isConnected && this.now - this.#heardAt > PROBE_AFTER && !this.due.has("probe")) {
+      this.due.set("probe", this.now + PROBE_WITHIN);
       // Any answer does; this one costs the server least.
-      this.#ask({ op: "unsubscribe", channel: "-" }, () => undefined);
+      this.ask({ op: "unsubscribe", channel: "-" }, () => undefined);
     }
   }
 
@@ -413,11 +408,11 @@ export class Connection {
   }
 
   #tick(): void {
-    const late = this.#now - (this.wakeAt ?? this.#now);
+    const late = this.now - (this.wakeAt ?? this.now);
     if (late > SLEPT) this.#wake();
-    for (const [name, at] of [...this.#due]) {
-      if (at > this.#now || !this.#due.has(name)) continue;
-      this.#due.delete(name);
+    for (const [name, at] of [...this.due]) {
+      if (at > this.now || !this.due.has(name)) continue;
+      this.due.delete(name);
       if (name === "retry") this.#open();
       else if (name === "calm") this.#tries = 0;
       else if (name === "silence") this.#silent();
@@ -434,7 +429,7 @@ export class Connection {
 
   #silent(): void {
     // Kept for `#comeBack`, which tells by it that the transport was tried.
-    this.#due.set("silence", this.#now);
+    this.due.set("silence", this.now);
     this.#lose(SILENT);
   }
 

@@ -1,16 +1,20 @@
+import type { FanfareError } from "../errors.js";
 import type { SubscribeAnswer, ChannelName, Message, Position, PresenceEvent, Request, WireError } from "../wire.js";
 import type { TransportName } from "./transports.js";
 
+/** Why something is as it is: a wire error for the machine, a `FanfareError` for the app. */
+type Why<E> = { error?: E | undefined };
+
 /** How the connection is. `retryAt` is absent while the machine is offline, and before the first use. */
-export type ConnectionState =
-  | { state: "connecting"; error?: WireError }
+export type ConnectionState<E = FanfareError> =
+  | ({ state: "connecting" } & Why<E>)
   | { state: "connected"; transport: TransportName; connection: string; client?: string }
-  | { state: "disconnected"; retryAt?: number; error?: WireError }
-  | { state: "closed"; error?: WireError };
+  | ({ state: "disconnected"; retryAt?: number | undefined } & Why<E>)
+  | ({ state: "closed" } & Why<E>);
 
 /** What a subscription holds. `pending`: not caught up (yet, or again); `lost`: these serials will not come, `to` is absent where the server cannot say. */
-export type ChannelState =
-  { state: "pending" } | { state: "complete" } | { state: "lost"; from: number; to?: number } | { state: "closed"; error?: WireError };
+export type ChannelState<E = FanfareError> =
+  { state: "pending" } | { state: "complete" } | { state: "lost"; from: number; to?: number } | ({ state: "closed" } & Why<E>);
 
 /** What the machine asks of the shell around it. */
 export type Effect =
@@ -18,11 +22,11 @@ export type Effect =
   | { do: "open"; transport: TransportName }
   | { do: "close" }
   | { do: "send"; frame: Request }
-  | { do: "state"; state: ConnectionState }
+  | { do: "state"; state: ConnectionState<WireError> }
   | { do: "message"; message: Message }
   | { do: "presence"; event: PresenceEvent }
   | { do: "attached"; answer: SubscribeAnswer["ok"] }
-  | { do: "channel"; channel: ChannelName; state: ChannelState }
+  | { do: "channel"; channel: ChannelName; state: ChannelState<WireError> }
   | { do: "settle"; ticket: number; ok?: Record<string, unknown>; error?: WireError };
 
 /** A request without its id. */

@@ -3,7 +3,7 @@ import type { ChannelName, Publish, WireError } from "../wire.js";
 import { backoff } from "./backoff.js";
 import type { Desk } from "./desk.js";
 
-const FULL = own("queue_full", "Too many messages wait to be published.", "Publish less, or wait for those before; nothing was sent.");
+const FULL = own("queue_full", "Too many messages wait to be published.", "Publish less, or wait; this one was not sent.");
 
 type Waiting = {
   ticket: number;

@@ -1,9 +1,9 @@
-import { isPassing, own } from "../errors.js";
+import { isPassing, own, WAIT } from "../errors.js";
 import type { ChannelName, Gap, Message, Position, Rewind, SubscribeAnswer, WireError } from "../wire.js";
 import { backoff } from "./backoff.js";
 import type { ChannelState, Desk } from "./desk.js";
 
-const BREACH = own("hole", "A serial was missing on the way.", "Wait: the client resumes after the last one it has.");
+const BREACH = own("hole", "A serial was missing on the way.", WAIT);
 
 /** How a subscription begins where there is no position: from the head unless something else is said. */
 export type Start = { rewind?: Rewind; since?: Position; presence?: boolean };
@@ -20,7 +20,7 @@ type Subscription = {
   isAttached: boolean;
   keepsHistory: boolean;
   tries: number;
-  state: ChannelState;
+  state: ChannelState<WireError>;
   lost?: { from: number; to?: number | undefined };
   /** After which serial something was missing before. */
   holeAfter?: number;
@@ -82,7 +82,7 @@ export class Subscriptions {
   }
 
   /** The connection is there, or a fresh token is: whatever is not asked is. */
-  resume(): void {
+  resumeAll(): void {
     for (const subscription of this.#all.values()) this.#subscribe(subscription);
   }
 
@@ -271,7 +271,7 @@ export class Subscriptions {
     }
   }
 
-  #say(subscription: Subscription, state: ChannelState): void {
+  #say(subscription: Subscription, state: ChannelState<WireError>): void {
     subscription.state = state;
     this.#desk.emit({ do: "channel", channel: subscription.channel, state });
   }

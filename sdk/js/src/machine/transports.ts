@@ -30,7 +30,6 @@ export class Choice {
 
   /** It got through. Says after how long a better one is to be tried, if there is one. */
   worked(): number | undefined {
-    if (this.#probing && this.#at < this.#home) this.#probeWait = 30 * SECOND;
     this.#probing = false;
     this.#failures = 0;
     this.#home = this.#at;

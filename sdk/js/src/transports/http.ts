@@ -1,5 +1,5 @@
 import type { Incoming } from "../codec.js";
-import { fromProblem, isPassing, own, UNCONFIRMED } from "../errors.js";
+import { fromProblem, isPassing, own, SILENT, UNCONFIRMED, WAIT } from "../errors.js";
 import type {
   ChannelName,
   Connect,
@@ -7,7 +7,6 @@ import type {
   HttpHistoryPage,
   HttpProblem,
   Position,
-  PresenceRequest,
   Publish,
   Request,
   Subscribe,
@@ -16,13 +15,9 @@ import type {
 } from "../wire.js";
 import type { Hear, Link } from "./transport.js";
 
-const UNREACHED = own("connection_lost", "The server was not reached.", "Wait: the client tries again.");
-const WEBSOCKET_ONLY = own("websocket_only", "Presence is entered over a WebSocket only.", "Let WebSockets through to the server.");
-const STREAM_LIMIT = own(
-  "channel_limit",
-  "A stream over HTTP has at most 100 channels.",
-  "Let WebSockets through, or follow fewer channels.",
-);
+const UNREACHED = own("connection_lost", "The server was not reached.", WAIT);
+const WEBSOCKET_ONLY = own("websocket_only", "Presence is entered by WebSocket only.", "Let WebSockets through to the server.");
+const STREAM_LIMIT = own("channel_limit", "A stream has at most 100 channels.", "Let WebSockets through to the server.");
 const MOST_CHANNELS = 100;
 /** How long a request may take that waits for nothing. */
 const ANSWER_WITHIN_MS = 20_000;
@@ -90,16 +85,12 @@ export class HttpLink implements Link {
         if (this.#channels.delete(frame.channel)) this.#restart();
         return this.answer(frame.id, {});
       case "publish":
-        return void this.#ask(
-          frame.id,
-          () => this.#publish(frame),
-          frame.ephemeral ? UNCONFIRMED : { ...UNCONFIRMED, message: UNREACHED.message },
-        );
+        return void this.#ask(frame.id, () => this.#publish(frame), UNCONFIRMED);
       case "history":
         return void this.#ask(frame.id, () => this.#history(frame), UNREACHED);
       case "presence":
         if (frame.action !== "list") return this.#refuse(frame.id, WEBSOCKET_ONLY);
-        return void this.#ask(frame.id, () => this.#members(frame), UNREACHED);
+        return void this.#ask(frame.id, () => this.#read(frame.channel, "presence", { next: frame.next }), UNREACHED);
       case "pong":
     }
   }
@@ -114,12 +105,12 @@ export class HttpLink implements Link {
   /** The query of a stream: each channel, and where it goes on. */
   get query(): URLSearchParams {
     const query = new URLSearchParams();
-    for (const [channel, { position, rewind }] of this.#channels) {
+    for (const [channel, { position, rewind, presence }] of this.#channels) {
       query.append("channel", channel);
       if (position) query.append("since", `${position.epoch}:${position.serial}`);
       else if (rewind) query.append("rewind", rewind);
+      if (presence) query.set("presence", "true");
     }
-    if ([...this.#channels.values()].some(({ presence }) => presence)) query.set("presence", "true");
     if (this.#credentials?.key) query.set("key", this.#credentials.key);
     return query;
   }
@@ -137,10 +128,7 @@ export class HttpLink implements Link {
 
   expect(withinMs: number): void {
     clearTimeout(this.#watch);
-    this.#watch = setTimeout(
-      () => this.#end(new Ended(own("timeout", "The stream went silent.", "Wait: the client comes back."))),
-      withinMs,
-    );
+    this.#watch = setTimeout(() => this.#end(new Ended(SILENT)), withinMs);
   }
 
   /** The stream has begun: where each channel goes on. */
@@ -243,7 +231,7 @@ export class HttpLink implements Link {
   /** The channel that a refusal of the whole stream is about. */
   #channelOf({ code, message }: WireError): ChannelName | undefined {
     if (isPassing(code) || code.startsWith("token_")) return undefined;
-    return [...message.matchAll(/`([^`]+)`/g)].map(([, name = ""]) => name).find((name) => this.#channels.has(name));
+    return [...this.#channels.keys()].find((name) => message.includes(`\`${name}\``));
   }
 
   #without(channel: ChannelName, error: WireError): void {
@@ -264,30 +252,28 @@ export class HttpLink implements Link {
 
   #publish({ id: _, op: __, channel, ack, echo, ...message }: Publish): Promise<object> {
     const exclude = echo === false && this.#connection ? { exclude: this.#connection } : {};
-    return this.json(`/v1/channels/${encodeURIComponent(channel)}/messages${ack ? `?ack=${ack}` : ""}`, {
+    return this.#of(channel, `messages?ack=${ack ?? "accepted"}`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ ...message, ...exclude }),
-      signal: this.#within(),
     });
   }
 
-  async #history({ channel, after, before, limit }: History): Promise<object> {
-    const query = new URLSearchParams();
-    for (const [name, value] of Object.entries({ after, before, limit })) if (value !== undefined) query.set(name, `${value}`);
-    const page = await this.json<HttpHistoryPage>(`/v1/channels/${encodeURIComponent(channel)}/messages?${query}`, {
-      signal: this.#within(),
-    });
+  async #history({ id: _, op: __, channel, ...range }: History): Promise<object> {
+    const page = await this.#read<HttpHistoryPage>(channel, "messages", range);
     return { ...page, items: page.items.map((item) => ({ channel, ...item })) };
   }
 
-  #members({ channel, next }: PresenceRequest): Promise<object> {
-    const query = next === undefined ? "" : `?next=${encodeURIComponent(next)}`;
-    return this.json(`/v1/channels/${encodeURIComponent(channel)}/presence${query}`, { signal: this.#within() });
+  /** Reads something of a channel. */
+  #read<T extends object>(channel: ChannelName, what: string, asked: object): Promise<T> {
+    // As text and back: what is undefined is not asked.
+    const query = new URLSearchParams(JSON.parse(JSON.stringify(asked)) as Record<string, string>);
+    return this.#of(channel, `${what}?${query}`);
   }
 
-  #within(): AbortSignal {
-    return AbortSignal.any([this.#requests.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
+  #of<T>(channel: ChannelName, path: string, init?: RequestInit): Promise<T> {
+    const signal = AbortSignal.any([this.#requests.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
+    return this.json(`/v1/channels/${encodeURIComponent(channel)}/${path}`, { ...init, signal });
   }
 }
 

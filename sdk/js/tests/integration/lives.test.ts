@@ -112,6 +112,32 @@ describe("tokens", () => {
   });
 });
 
+describe("a saved position", () => {
+  let app: TestApp;
+  beforeAll(async () => void (app = await TestApp.make(inject("url"))));
+
+  test("is waited for, used once, and outlives the client", async () => {
+    const { epoch } = await app.publish("saved", 1);
+    await app.publish("saved", 2);
+    let text = JSON.stringify({ positions: { saved: { epoch, serial: 1 }, other: { epoch, serial: 9 } } });
+    const storage = { load: () => Promise.resolve(text), save: (saved: string) => void (text = saved) };
+    const client = connect(app, { storage });
+    const channel = client.channel("saved");
+    const ledger = await new Ledger(channel, { since: undefined }).reaches(2);
+    expect(ledger.data).toEqual([2]);
+    ledger.subscription.unsubscribe();
+    await app.publish("saved", 3);
+    const again = await new Ledger(channel).begin();
+    await app.publish("saved", 4);
+    await again.reaches(4);
+    expect(again.data).toEqual([4]);
+    client.close();
+    client.close();
+    const { positions } = JSON.parse(text) as { positions: unknown };
+    expect(positions).toEqual({ saved: { epoch, serial: 4 }, other: { epoch, serial: 9 } });
+  });
+});
+
 describe("aborting", () => {
   let app: TestApp;
   beforeAll(async () => void (app = await TestApp.make(inject("url"))));

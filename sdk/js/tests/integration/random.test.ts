@@ -40,7 +40,11 @@ test(`over ${FAULTS} random faults, seed ${SEED}, every message comes once and i
     () => ({ fault: "stall", ms: upTo(100) }),
     () => ({ fault: "expire" }),
     () => ({ fault: "expire", in_ms: upTo(50) }),
-    () => ({ fault: "refuse", count: upTo(3), code: oneOf(["internal", "token_expired", "internal", "unavailable"]) }),
+    () => ({
+      fault: "refuse",
+      count: upTo(3),
+      code: oneOf(["internal", "token_expired", "internal", "token_expired", "internal", "token_expired", "unavailable"]),
+    }),
     () => ({ fault: "lose_position", count: upTo(2) }),
   ];
 

@@ -46,7 +46,7 @@ export class Bench {
     if ((this.machine.wakeAt ?? Infinity) <= this.now) this.apply({ type: "tick" });
   }
 
-  get state(): ConnectionState {
+  get state(): ConnectionState<WireError> {
     return this.machine.state;
   }
 
@@ -75,7 +75,7 @@ export class Bench {
     return this.took("message").map(({ message }) => message.serial);
   }
 
-  channelStates(): ChannelState[] {
+  channelStates(): ChannelState<WireError>[] {
     return this.took("channel").map(({ state }) => state);
   }
 
