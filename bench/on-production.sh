@@ -41,6 +41,7 @@ until_said() {
 start() {
   local name=$1
   shift
+  : >"$folder/$name.log"
   "$@" >"$folder/$name.log" 2>&1 &
   running=("$!" "${running[@]}")
 }
