@@ -149,13 +149,14 @@ export class Subscriptions {
     subscription.tries = 0;
     subscription.head = ok.serial;
     if (!(isSame && ok.resumed)) {
-      if (before && subscription.keepsHistory && (ok.lost || !isSame)) {
-        const from = ok.lost?.from ?? before.serial + 1;
-        const to = isSame ? ok.lost?.to : undefined;
-        if (to !== undefined) subscription.position = { epoch: ok.epoch, serial: Math.max(to, before.serial) };
-        if (to === undefined || to > before.serial) this.#lose(subscription, from, to);
+      const serial = ok.serial - ok.backlog;
+      if (before && subscription.keepsHistory) {
+        // A server that says nothing of the position did not go on from it.
+        const { from, to } = ok.lost ?? { from: before.serial + 1, to: serial };
+        const end = isSame ? to : undefined;
+        if (end === undefined || end > before.serial) this.#lose(subscription, from, end);
       }
-      if (!isSame || ok.lost?.to === undefined) subscription.position = { epoch: ok.epoch, serial: ok.serial - ok.backlog };
+      subscription.position = { epoch: ok.epoch, serial };
     }
     this.#tell(subscription);
     this.#desk.emit({ do: "attached", answer: ok });

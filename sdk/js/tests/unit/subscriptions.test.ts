@@ -81,6 +81,19 @@ test("what is past retention on a resume is lost with its range", () => {
   expect(bench.channelStates()).toEqual([{ state: "lost", from: 2, to: 7 }]);
 });
 
+test("where a server does not go on from the position, and does not say so, the rest is lost", () => {
+  const bench = connected();
+  bench.subscribe("a", { serial: 3 });
+  reconnected(bench);
+  bench.channelStates();
+  bench.answerSubscribe("a", { serial: 8, backlog: 0, resumed: undefined });
+  expect(bench.channelStates()).toEqual([{ state: "lost", from: 4, to: 8 }]);
+  reconnected(bench);
+  bench.answerSubscribe("a", { serial: 8, backlog: 0, resumed: undefined });
+  bench.apply({ type: "accept", channel: "a" });
+  expect(bench.channelStates()).toEqual([{ state: "complete" }]);
+});
+
 test("a void epoch is lost without an end, and what follows counts in the new one", () => {
   const bench = connected();
   bench.subscribe("a", { serial: 7 });
