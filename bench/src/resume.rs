@@ -53,7 +53,7 @@ pub async fn run(url: &str, args: &ResumeArgs) -> Result<(), Problem> {
     let mut clients = Vec::with_capacity(args.clients);
     for _ in 0..args.clients {
         clients.push(match args.transport {
-            Transport::Socket => Client::Socket(tenant.connect(&token).await?),
+            Transport::Socket => Client::Socket(Box::new(tenant.connect(&token).await?)),
             Transport::Sse => Client::Sse(tenant.clone(), token.clone(), cursor.clone()),
             Transport::Poll => Client::Poll(tenant.clone(), token.clone(), cursor.clone()),
         });
@@ -82,7 +82,7 @@ pub async fn run(url: &str, args: &ResumeArgs) -> Result<(), Problem> {
 
 /// Somebody who comes back.
 enum Client {
-    Socket(Follower),
+    Socket(Box<Follower>),
     /// The tenant, the token and the cursor.
     Sse(Tenant, String, String),
     Poll(Tenant, String, String),
@@ -90,7 +90,7 @@ enum Client {
 
 /// What stays of a client that has everything, so that nothing of it is gone when the server is looked at.
 enum Resumed {
-    Socket(#[expect(dead_code, reason = "it is held open")] Follower),
+    Socket(#[expect(dead_code, reason = "it is held open")] Box<Follower>),
     Sse(#[expect(dead_code, reason = "it is held open")] Stream),
     Poll,
 }
