@@ -10,7 +10,7 @@ use crate::{
     Clock, Refusal, Timestamp,
     capabilities::{Capability, Right, Rights},
     directory::{AppProfile, Directory},
-    ids::{AppId, KeyId, SignerId},
+    ids::{AppId, KeyId},
     keys::Key,
     revocations::{Enforcement, Revision, Standing},
     signers::{self, KeySets, Presented, Signer, SignerKeys},
@@ -18,8 +18,10 @@ use crate::{
 };
 
 mod deciding;
+mod vouchers;
 
 pub use deciding::{DecidedBy, Decision};
+pub use vouchers::Voucher;
 
 /// Who is calling, with the app they call.
 #[derive(Debug, Clone)]
@@ -38,33 +40,6 @@ pub struct Grant {
     pub as_of: Revision,
     capability: Capability,
     ceiling: Capability,
-}
-
-/// Who vouches for a caller: with it, the grant ends.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Voucher {
-    /// An API key.
-    Key(KeyId),
-    /// A key of the tenant's own, or a set of them.
-    Signer(SignerId),
-}
-
-impl Voucher {
-    /// The API key, if it is one.
-    pub fn key(&self) -> Option<&KeyId> {
-        match self {
-            Voucher::Key(key) => Some(key),
-            Voucher::Signer(_) => None,
-        }
-    }
-
-    /// Whether an app, as it is now, still stands by it. Of an API key the app says nothing.
-    pub fn stands_in(&self, profile: &AppProfile) -> bool {
-        match self {
-            Voucher::Key(_) => true,
-            Voucher::Signer(id) => profile.signers.iter().any(|signer| signer.id == *id),
-        }
-    }
 }
 
 /// Who is calling.
