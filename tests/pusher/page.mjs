@@ -17,7 +17,7 @@ const ask = async (path, body) => {
   return said;
 };
 const env = {
-  Pusher, Echo, key: ${JSON.stringify(backend.key)}, nodes: ${JSON.stringify(backend.nodes)},
+  Pusher, Echo: Echo.default, key: ${JSON.stringify(backend.key)}, nodes: ${JSON.stringify(backend.nodes)},
   authorize: (params) => ask("/authorize", [params]),
   authenticate: (params) => ask("/authenticate", [params]),
   trigger: (...params) => ask("/trigger", params),

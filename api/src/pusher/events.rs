@@ -164,8 +164,9 @@ pub(super) async fn publish(
     grant: &Grant,
     events: &[Event],
 ) -> Result<(), PusherError> {
-    let wanted = events.iter().flat_map(Event::publishes).map(Ok).collect();
-    let results = offer(request, services, grant, wanted, Ack::Accepted).await?;
+    let count = events.iter().map(|event| event.channels.len()).sum();
+    let wanted = || events.iter().flat_map(Event::publishes).map(Ok).collect();
+    let results = offer(request, services, grant, count, wanted, Ack::Accepted).await?;
     let channels = events.iter().flat_map(|event| &event.channels);
     for (channel, result) in channels.zip(results) {
         result.map_err(|refusal| {

@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 
 use super::*;
-use crate::harness::{metrics::most_held, nodes::Postgres, streams::serials, tokens::every_right};
+use crate::harness::{metrics::most_held, streams::serials, tokens::every_right};
 
 const BACKLOG: u64 = 50_000;
 /// Messages of a batch.
@@ -12,15 +12,8 @@ const BATCH: u64 = 1_000;
 const OUTBOX_BYTES: f64 = 4.0 * 1024.0 * 1024.0 + 64.0 * 1024.0;
 
 /// Publishes what follows the first message, in order.
-async fn publish_backlog(fleet: &Fleet, tenant: &Tenant) {
+async fn publish_backlog(tenant: &Tenant) {
     for batch in 0..BACKLOG / BATCH {
-        if batch == 1
-            && let Postgres::Shared(database) = &fleet.production.postgres
-        {
-            // What Postgres does by itself within a minute: until it knows a table, it looks for ids along the whole channel.
-            tenant.reaches("chat", BATCH + 1).await;
-            database.execute("analyze messages").await;
-        }
         let number = |at| 2 + batch * BATCH + at;
         let messages: Vec<_> = (0..BATCH).map(|at| json!({"channel": "chat", "data": number(at)})).collect();
         tenant.data(Method::POST, "/v1/messages", json!({"messages": messages})).await.expect(StatusCode::OK);
@@ -45,7 +38,7 @@ async fn fifty_thousand_messages_are_resumed_at_another_gateway_by_every_transpo
     socket.close().await;
     drop(stream);
     let begun = std::time::Instant::now();
-    publish_backlog(&fleet, &tenant).await;
+    publish_backlog(&tenant).await;
     println!("{BACKLOG} messages were published after {:?}", begun.elapsed());
 
     let (after, gateway) = (tenant.at(fleet.gateways[1].url()), &fleet.gateways[1]);

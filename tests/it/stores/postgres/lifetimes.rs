@@ -175,6 +175,24 @@ async fn history_is_read_by_an_index_in_every_partition() {
     assert_ne!(values(&mut session, used).await, ["0"]);
 }
 
+#[tokio::test]
+async fn what_is_stored_is_found_by_its_id_also_where_postgres_knows_nothing_of_a_table_yet() {
+    const MESSAGES: usize = 3_000;
+    let (store, database) = store().await;
+    let app = new_app(&store).await;
+    let mut session = session(&database).await;
+    for _ in 0..MESSAGES / 500 {
+        // Each is looked for before it is stored.
+        let batch: Vec<_> = (0..500).map(|_| Accepted { redelivered: true, ..message(&app, "a", "0") }).collect();
+        store.append(None, &batch).await.unwrap();
+    }
+    drop(store);
+    alone(&mut session).await;
+    let read = "select sum(idx_tup_read)::text as value from pg_stat_user_indexes where relname like 'messages_%'";
+    let read: usize = values(&mut session, read).await[0].parse().unwrap();
+    assert!(read < 10 * MESSAGES, "{read} entries of indexes were read for {MESSAGES} messages");
+}
+
 /// Returns when no other session is left.
 async fn alone(session: &mut AsyncPgConnection) {
     let others = "select pid::text as value from pg_stat_activity
