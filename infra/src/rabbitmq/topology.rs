@@ -1,4 +1,4 @@
-//! The queues: one for each partition, and one for what is set aside.
+//! The queues: one for each partition, one for what is set aside, and two for webhooks.
 
 use fanfare_domain::partitions::Partition;
 use lapin::{
@@ -34,7 +34,7 @@ pub enum DeclareError {
     },
 }
 
-/// Declares the queues of so many partitions and the one for dead letters, each of at most [`QUEUE_BYTES`]; harmless where they are there.
+/// Declares the queues of so many partitions, the one for dead letters and those for webhooks, each of at most [`QUEUE_BYTES`]; harmless where they are there.
 pub async fn declare(url: &str, names: &Names, partitions: Partition) -> Result<(), DeclareError> {
     declare_bounded(url, names, partitions, QUEUE_BYTES).await
 }
@@ -54,6 +54,12 @@ pub async fn declare_bounded(
     }
     // What is set aside stands in nobody's way: the oldest goes before a partition has to stop.
     declare_one(&channel, &names.dead_letters(), arguments(queue_bytes, "drop-head")).await?;
+    // One consumer at a time, so that notes are compared, and webhooks told, in order; another takes over when it is gone.
+    for queue in [names.notes(), names.webhooks()] {
+        let mut arguments = arguments(queue_bytes, "reject-publish");
+        arguments.insert("x-single-active-consumer".into(), true.into());
+        declare_one(&channel, &queue, arguments).await?;
+    }
     // It is all done; a connection that cannot be closed in good order changes nothing.
     let _ = within(connection.close(200, "OK".into())).await;
     Ok(())
