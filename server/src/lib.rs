@@ -30,3 +30,4 @@ pub mod secured;
 pub mod serve;
 pub mod suspend;
 pub mod tls;
+pub mod webhooks;

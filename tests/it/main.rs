@@ -45,3 +45,4 @@ mod tidy;
 mod tls;
 mod tokens;
 mod tracing;
+mod webhooks;

@@ -65,12 +65,16 @@ pub async fn declare_bounded(
     Ok(())
 }
 
-/// Looks whether the queues of so many partitions and the one for dead letters are there; changes nothing.
+/// Looks whether the queues of so many partitions, the one for dead letters and those for webhooks are there; changes nothing.
 pub async fn check_declared(url: &str, names: &Names, partitions: Partition) -> Result<(), DeclareError> {
     let connection = connect(&SecretString::from(url.to_owned()), names.connection("check")).await;
     let connection = connection.map_err(DeclareError::Unavailable)?;
     let channel = within(connection.create_channel()).await.map_err(DeclareError::Unavailable)?;
-    let checked = check(&channel, names, partitions).await.map_err(DeclareError::Unavailable);
+    let checked = async {
+        check(&channel, names, partitions).await?;
+        are_there(&channel, [names.notes(), names.webhooks()]).await
+    };
+    let checked = checked.await.map_err(DeclareError::Unavailable);
     // It was only looked at; a connection that cannot be closed in good order changes nothing.
     let _ = within(connection.close(200, "OK".into())).await;
     checked
@@ -108,7 +112,11 @@ fn differs(error: &lapin::Error) -> bool {
 
 /// Whether all queues are there that publishers and workers need; says which one is not.
 pub(super) async fn check(channel: &Channel, names: &Names, partitions: Partition) -> Result<(), String> {
-    for queue in (0..partitions).map(|partition| names.queue(partition)).chain([names.dead_letters()]) {
+    are_there(channel, (0..partitions).map(|partition| names.queue(partition)).chain([names.dead_letters()])).await
+}
+
+async fn are_there(channel: &Channel, queues: impl IntoIterator<Item = String>) -> Result<(), String> {
+    for queue in queues {
         let options = QueueDeclareOptions::default().passive();
         let asked = within(channel.queue_declare(queue.as_str().into(), options, FieldTable::default())).await;
         asked

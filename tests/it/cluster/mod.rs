@@ -29,6 +29,7 @@ mod revocations;
 mod rolling;
 mod spread;
 mod streams;
+mod webhooks;
 mod workers;
 
 const PARTITIONS: u16 = 4;
