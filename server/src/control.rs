@@ -135,7 +135,8 @@ mod tests {
         let bus: Arc<dyn Bus> = Arc::new(MemoryBus::default());
         let (stop, stopped) = watch::channel(false);
         let app = AppId::generate();
-        let obeying = tokio::spawn(obey(Arc::clone(&bus), Some(Told { directory, enforcement: Some(enforcement) }), stopped));
+        let obeying =
+            tokio::spawn(obey(Arc::clone(&bus), Some(Told { directory, enforcement: Some(enforcement) }), stopped));
         while seen.is_empty() {
             bus.send(vec![Broadcast::AppChanged(app.clone())]).await.unwrap();
             tokio::task::yield_now().await;

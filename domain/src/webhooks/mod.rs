@@ -24,7 +24,7 @@ pub use events::{EventKind, Telling, Tidings, Unreadable};
 pub use formats::{Request, WebhookFormat};
 pub use hooks::{MAX_WEBHOOKS, Webhook, WebhookPatch, Webhooks};
 pub use lanes::{Lane, Patience, Step, WINDOW};
-pub use notebook::{Noted, Notebook, read_notes};
+pub use notebook::{Notebook, Noted, read_notes};
 pub use telling::{Effect, HOLD, Holder, Input, Known, Seen, Wishes};
 pub use told::{Change, Changed, Told, ToldPlace, has_members};
 

@@ -55,9 +55,14 @@ mod tests {
     fn prefixes_that_look_like_each_others_names_share_no_queue() {
         let queues = |prefix: &str| {
             let names: Names = prefix.parse().unwrap();
-            (0..3).map(|partition| names.queue(partition)).chain([names.dead_letters(), names.notes(), names.webhooks()]).collect::<Vec<_>>()
+            (0..3)
+                .map(|partition| names.queue(partition))
+                .chain([names.dead_letters(), names.notes(), names.webhooks()])
+                .collect::<Vec<_>>()
         };
-        let all: Vec<_> = ["a", "a.p", "a.p.0", "a.dead", "a.r", "a.notes", "a.webhooks", "fanfare", "fanfare.p"].map(queues).concat();
+        let all: Vec<_> = ["a", "a.p", "a.p.0", "a.dead", "a.r", "a.notes", "a.webhooks", "fanfare", "fanfare.p"]
+            .map(queues)
+            .concat();
         let distinct: std::collections::HashSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
     }

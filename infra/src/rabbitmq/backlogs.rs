@@ -15,9 +15,7 @@ use futures::{FutureExt, StreamExt};
 use lapin::{
     Acker, BasicProperties, Channel, Confirmation, Connection, Consumer,
     message::Delivery,
-    options::{
-        BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
-    },
+    options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions},
     types::FieldTable,
 };
 use secrecy::SecretString;
@@ -179,9 +177,9 @@ impl Backlog for RabbitBacklog {
     async fn put(&self, bodies: Vec<Vec<u8>>) -> Result<(), BacklogAway> {
         let mut slot = self.putting.lock().await;
         // Taken out, so that a connection on which something was given up half-way is not used again.
-        let there = slot.take().filter(|putting| {
-            putting.connection.status().connected() && putting.channel.status().connected()
-        });
+        let there = slot
+            .take()
+            .filter(|putting| putting.connection.status().connected() && putting.channel.status().connected());
         let putting = match there {
             Some(putting) => putting,
             None => self.begin_to_put().await.map_err(BacklogAway)?,

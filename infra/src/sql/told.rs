@@ -142,12 +142,7 @@ fn channel(name: &str) -> Result<ChannelName, StoreError> {
     ChannelName::parse(name).map_err(|bad| corrupt("told_channels.channel", bad))
 }
 
-async fn make(
-    conn: &mut Conn,
-    app: &AppId,
-    changes: Vec<Changed>,
-    backlog: &Tellings,
-) -> Result<usize, StoreError> {
+async fn make(conn: &mut Conn, app: &AppId, changes: Vec<Changed>, backlog: &Tellings) -> Result<usize, StoreError> {
     let (mut made, mut tellings) = (0, Vec::new());
     for changed in changes {
         if make_one(conn, app.as_str(), changed.channel.as_str(), &changed.change).await? {
@@ -183,11 +178,13 @@ async fn make_one(conn: &mut Conn, app: &str, channel: &str, change: &Change) ->
         Change::Vacated => {
             on_dialect!(conn, |c| diesel::delete(told_channels::table.find((app, channel))).execute(c).await)?
         }
-        Change::Counted { from, to } => on_dialect!(conn, |c| diesel::update(told_channels::table.find((app, channel)))
-            .filter(told_channels::subscribers.eq(count(*from)))
-            .set(told_channels::subscribers.eq(count(*to)))
-            .execute(c)
-            .await)?,
+        Change::Counted { from, to } => {
+            on_dialect!(conn, |c| diesel::update(told_channels::table.find((app, channel)))
+                .filter(told_channels::subscribers.eq(count(*from)))
+                .set(told_channels::subscribers.eq(count(*to)))
+                .execute(c)
+                .await)?
+        }
         Change::Added(client) => {
             let row = (
                 told_members::app_id.eq(app),
@@ -212,9 +209,7 @@ async fn make_one(conn: &mut Conn, app: &str, channel: &str, change: &Change) ->
 async fn places(conn: &mut Conn, after: &(String, String), limit: i64) -> Result<Vec<ToldPlace>, StoreError> {
     let (app, name) = after;
     let channels: Vec<(String, String)> = on_dialect!(&mut *conn, |c| told_channels::table
-        .filter(
-            told_channels::app_id.gt(app).or(told_channels::app_id.eq(app).and(told_channels::channel.gt(name)))
-        )
+        .filter(told_channels::app_id.gt(app).or(told_channels::app_id.eq(app).and(told_channels::channel.gt(name))))
         .order((told_channels::app_id, told_channels::channel))
         .limit(limit)
         .select((told_channels::app_id, told_channels::channel))

@@ -167,8 +167,7 @@ fn tell_webhooks(config: &Config, telling: Telling, stopped: &watch::Receiver<bo
 }
 
 fn serve(config: &Config, plans: Arc<Plans>, engines: Engines) -> Served {
-    let Engines { store, log, gateway_log, bus, intake, limits, presence, occupancy, trace, directory, desk } =
-        engines;
+    let Engines { store, log, gateway_log, bus, intake, limits, presence, occupancy, trace, directory, desk } = engines;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let accounts: Arc<dyn Accounts> = Arc::new(store.clone());
     let apps: Arc<dyn Apps> = Arc::new(store.clone());

@@ -17,10 +17,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{
-    tenants::Tenant,
-    waiting::within,
-};
+use super::{tenants::Tenant, waiting::within};
 
 /// A request that it was told by.
 #[derive(Debug, Clone)]
@@ -123,10 +120,14 @@ impl Receiver {
 
     /// Waits for so many taken events of that path.
     pub async fn events(&self, path: &str, count: usize) -> Vec<Value> {
-        within(Duration::from_secs(40), &format!("{count} events at {path}; there are {:?}", self.taken(path)), async || {
-            let taken = self.taken(path);
-            (taken.len() >= count).then_some(taken)
-        })
+        within(
+            Duration::from_secs(40),
+            &format!("{count} events at {path}; there are {:?}", self.taken(path)),
+            async || {
+                let taken = self.taken(path);
+                (taken.len() >= count).then_some(taken)
+            },
+        )
         .await
     }
 

@@ -24,6 +24,7 @@ macro_rules! hold_a_node_to {
 
 mod accounts;
 mod apps;
+mod backlogs;
 mod bus;
 mod deliveries;
 mod directory;

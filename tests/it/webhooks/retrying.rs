@@ -15,13 +15,10 @@ async fn what_is_refused_or_not_answered_in_time_is_told_again_fresh_and_redirec
     ann.subscribe("a").await;
     assert_eq!(receiver.events("/", 1).await, [of_channel("channel_occupied", "a")]);
     let received = receiver.received();
-    assert_eq!(received.iter().map(|one| one.status).collect::<Vec<_>>(), [
-        Some(500),
-        Some(404),
-        Some(302),
-        None,
-        Some(200)
-    ]);
+    assert_eq!(
+        received.iter().map(|one| one.status).collect::<Vec<_>>(),
+        [Some(500), Some(404), Some(302), None, Some(200)]
+    );
     assert!(received.iter().all(|one| one.path == "/"), "{received:?}");
     let pauses: Vec<_> = received.windows(2).map(|two| (two[1].at - two[0].at).as_millis()).collect();
     for (pause, least) in pauses.iter().zip([1_000, 2_000, 4_000, 4_000 + 8_000]) {
@@ -30,7 +27,8 @@ async fn what_is_refused_or_not_answered_in_time_is_told_again_fresh_and_redirec
     for request in &received {
         request.verify(&tenant);
     }
-    let time = |at: usize| serde_json::from_str::<serde_json::Value>(&received[at].body).expect("JSON")["time_ms"].as_u64();
+    let time =
+        |at: usize| serde_json::from_str::<serde_json::Value>(&received[at].body).expect("JSON")["time_ms"].as_u64();
     assert!(time(4) > time(0), "each time is that of its sending");
 }
 

@@ -59,16 +59,22 @@ async fn who_is_back_within_the_hold_was_never_gone() {
     ann.subscribe("presence-a").await;
     presence(&mut ann, "presence-a", "enter").await;
     receiver.events("/", 2).await;
+    ann.subscribe("marker").await;
+    receiver.events("/", 3).await;
     unsubscribe(&mut ann, "presence-a").await;
     presence(&mut ann, "presence-a", "leave").await;
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    // Gone before the marker, and back a good second later: what is told of the marker comes after all that was to come of it.
+    let mut bob = tenant.join("bob").await;
+    for n in 0..3 {
+        bob.subscribe(&format!("step-{n}")).await;
+        receiver.events("/", 4 + n).await;
+    }
+    unsubscribe(&mut ann, "marker").await;
     ann.subscribe("presence-a").await;
     presence(&mut ann, "presence-a", "enter").await;
-    // What comes later than anything that was to come of it.
-    tokio::time::sleep(Duration::from_millis(4_500)).await;
-    ann.subscribe("last").await;
-    let told = receiver.events("/", 3).await;
-    assert_eq!(told[2], of_channel("channel_occupied", "last"), "{told:?}");
+    let told = receiver.events("/", 7).await;
+    assert_eq!(told[6], of_channel("channel_vacated", "marker"), "{told:?}");
+    assert_eq!(told.len(), 7, "{told:?}");
 }
 
 #[tokio::test]
@@ -92,12 +98,12 @@ async fn an_app_is_told_of_its_own_channels_and_a_webhook_of_what_it_asked_for_w
     let (_server, tenant) = start_private().await;
     let other = Tenant::sign_up_at(&tenant.url, reqwest::Client::new()).await;
     let receiver = Receiver::start().await;
-    tenant.webhook(&receiver.url("/own"), &["channel_occupied"]).await;
+    tenant.webhook(&receiver.url("/own"), &["channel_occupied", "channel_vacated"]).await;
     tenant.webhook(&receiver.url("/members"), &["member_added"]).await;
     let off = tenant.webhook(&receiver.url("/off"), &["channel_occupied"]).await;
     let path = format!("/v1/apps/{}/webhooks/{off}", tenant.app);
     tenant.control(Method::PATCH, &path, json!({"enabled": false})).await;
-    other.webhook(&receiver.url("/other"), &["channel_occupied"]).await;
+    other.webhook(&receiver.url("/other"), &["channel_occupied", "channel_vacated"]).await;
     let (mut ann, mut bob) = (tenant.join("ann").await, other.join("bob").await);
     ann.subscribe("a").await;
     bob.subscribe("b").await;
@@ -109,7 +115,9 @@ async fn an_app_is_told_of_its_own_channels_and_a_webhook_of_what_it_asked_for_w
     }
     // A disabled app is told nothing, though all its channels are vacated.
     other.control(Method::PATCH, &format!("/v1/apps/{}", other.app), json!({"enabled": false})).await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(receiver.received().len(), 2);
+    bob.closed().await;
+    unsubscribe(&mut ann, "a").await;
+    assert_eq!(receiver.events("/own", 2).await[1], of_channel("channel_vacated", "a"));
+    assert_eq!(receiver.received().len(), 3);
     tenant.control(Method::DELETE, &path, Value::Null).await;
 }

@@ -127,8 +127,7 @@ impl Sweep {
             let channels: Vec<ChannelName> = listed.channels.into_iter().map(|(channel, _)| channel).collect();
             let told = self.ports.told.occupied(app, &channels).await?;
             let is_new = |channel: &ChannelName| {
-                !channel.is_of_service()
-                    && (!told.contains(channel) || (wishes.members && has_members(channel)))
+                !channel.is_of_service() && (!told.contains(channel) || (wishes.members && has_members(channel)))
             };
             found.extend(channels.into_iter().filter(is_new).map(|channel| Place { app: app.clone(), channel }));
             match listed.next {

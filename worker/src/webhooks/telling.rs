@@ -78,7 +78,8 @@ impl Teller {
         let notes = self.ports.notes.clone();
         loop {
             let now = self.ports.clock.now();
-            let wait = self.holder.next().map_or(Duration::from_secs(1), |at| at.since(now).min(Duration::from_secs(1)));
+            let wait =
+                self.holder.next().map_or(Duration::from_secs(1), |at| at.since(now).min(Duration::from_secs(1)));
             tokio::select! {
                 taken = notes.take() => self.read(taken).await,
                 Some(places) = found.recv() => places.into_iter().for_each(|place| self.apply_quietly(Input::Noted(place))),
@@ -118,7 +119,9 @@ impl Teller {
         while !tellings.is_empty() {
             match self.ports.tellings.put(tellings.clone()).await {
                 Ok(()) => break,
-                Err(failure) => warn!(error = %failure, "What webhooks are to be told cannot be put down; trying again"),
+                Err(failure) => {
+                    warn!(error = %failure, "What webhooks are to be told cannot be put down; trying again")
+                }
             }
             sleep(PAUSE).await;
         }
