@@ -33,7 +33,7 @@ async fn a_webhook_is_added_listed_shown_changed_and_removed() {
     for _ in 0..20 {
         tenant.webhook("https://example.com/hook", &["cache_miss"]).await;
     }
-    tenant.add_webhook("https://example.com/hook", &["cache_miss"]).await.expect_problem(402, "plan_limit");
+    tenant.add_webhook("https://example.com/hook", &["cache_miss"]).await.expect_problem(409, "plan_limit");
 }
 
 #[tokio::test]

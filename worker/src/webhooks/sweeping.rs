@@ -12,7 +12,7 @@ use fanfare_domain::{
 use fanfare_protocol::ChannelName;
 use tokio::{
     sync::mpsc,
-    time::{Interval, MissedTickBehavior, interval},
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 use tracing::warn;
 
@@ -33,7 +33,8 @@ pub(super) struct Sweep {
 
 impl Sweep {
     pub fn new(ports: TellPorts) -> Self {
-        let mut due = interval(EVERY);
+        // Not at once: clients of a process that begins anew come back meanwhile.
+        let mut due = interval_at(Instant::now() + EVERY, EVERY);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { ports, due, turn: 0 }
     }
