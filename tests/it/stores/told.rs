@@ -43,7 +43,8 @@ pub async fn a_change_is_made_once_however_many_see_it(store: &SqlStore) {
         let all = (0..4).map(|_| {
             let (told, _) = over(store);
             let changes = vec![changed(&place, change.clone())];
-            async move { told.change(&place.app.clone(), changes).await.unwrap() }
+            let app = place.app.clone();
+            async move { told.change(&app, changes).await.unwrap() }
         });
         let made: usize = futures::future::join_all(all).await.into_iter().sum();
         assert_eq!(made, 1, "{change:?}");
