@@ -34,6 +34,7 @@ mod services;
 mod signers;
 mod tenants;
 mod tokens;
+mod webhooks;
 
 use actix_web::{middleware::from_fn, web};
 
@@ -52,6 +53,7 @@ pub fn routes(services: Services) -> impl FnOnce(&mut web::ServiceConfig) {
             .configure(apps::routes)
             .configure(keys::routes)
             .configure(signers::routes)
+            .configure(webhooks::routes)
             .configure(rules::routes)
             .configure(messages::routes)
             .configure(batches::routes)

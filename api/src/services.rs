@@ -23,6 +23,7 @@ use fanfare_domain::{
     revocations::{Beat, Enforcement, Revocations},
     rules::Rules,
     signers::Signers,
+    webhooks::Webhooks,
 };
 use fanfare_protocol::ErrorCode;
 use tokio::time::timeout;
@@ -46,6 +47,8 @@ pub struct Ports {
     pub rules: Arc<dyn Rules>,
     /// Signers.
     pub signers: Arc<dyn Signers>,
+    /// Webhooks.
+    pub webhooks: Arc<dyn Webhooks>,
     /// What may be called of what tenants name.
     pub outbound: OutboundPolicy,
     /// History.

@@ -13,6 +13,7 @@ use crate::{
     plans::Limits,
     rules::Rule,
     signers::Signer,
+    webhooks::{EventKind, Webhook},
 };
 
 /// An app with everything that decides what its channels and connections may do.
@@ -26,6 +27,8 @@ pub struct AppProfile {
     pub rules: HashMap<String, Rule>,
     /// Who else than its API keys may sign its tokens.
     pub signers: Vec<Arc<Signer>>,
+    /// Where it has its events sent.
+    pub webhooks: Vec<Arc<Webhook>>,
 }
 
 impl AppProfile {
@@ -38,6 +41,16 @@ impl AppProfile {
     pub fn ruling(&self, channel: &ChannelName) -> Option<String> {
         let candidates = [channel.namespace(), DEFAULT_NAMESPACE];
         candidates.into_iter().find(|name| self.rules.contains_key(*name)).map(str::to_owned)
+    }
+
+    /// The webhooks that are told of such events now; none of an app that is disabled.
+    pub fn webhooks_for(&self, kind: EventKind) -> impl Iterator<Item = &Arc<Webhook>> {
+        self.webhooks.iter().filter(move |hook| self.app.enabled && hook.wants(kind))
+    }
+
+    /// Whether any webhook is told of such events now.
+    pub fn tells(&self, kind: EventKind) -> bool {
+        self.webhooks_for(kind).next().is_some()
     }
 
     /// The largest `data` that a channel takes, in bytes.

@@ -94,6 +94,14 @@ id!(
     SignerId, "sig_"
 );
 id!(
+    /// A webhook of an app.
+    WebhookId, "hook_"
+);
+id!(
+    /// Something that a webhook is to be told.
+    TellingId, "tel_"
+);
+id!(
     /// A message.
     MessageId, "msg_"
 );

@@ -87,6 +87,11 @@ metrics! {
     TlsCertificateExpiry Gauge "fanfare_tls_certificate_expiry_seconds" None, "When the certificate in use ends, in seconds since 1970; 0 without TLS.";
     KeySetFetches Counter "fanfare_key_set_fetches_total" Some("outcome"), "Fetches of a signer's JWKS, by outcome: `fetched`, `failed`.";
     RevocationSeconds Histogram "fanfare_revocation_seconds" None, "From a revocation's row in the database, by the database's clock, to its being obeyed: each thread of a gateway counts for itself, when it has cut its sockets off; a process without a gateway counts once, when it refuses.";
+    WebhookRequests Counter "fanfare_webhook_requests_total" Some("outcome"), "Requests to webhooks, by outcome: `taken` (2xx), `refused` (another status), `failed` (no answer in time, or an address that is not called).";
+    WebhookEvents Counter "fanfare_webhook_events_total" Some("outcome"), "Events that webhooks were to be told, by outcome: `told`, `expired` (not taken within 5 minutes), `overflow` (too many waited for one webhook), `unwanted` (the webhook or its app was removed or disabled meanwhile), `unreadable`.";
+    WebhookSeconds Histogram "fanfare_webhook_request_seconds" None, "From a request to a webhook to its answer, or to its failure.";
+    WebhookWaiting Gauge "fanfare_webhook_waiting" None, "Events that this worker has in hand for webhooks.";
+    WebhookNotesDropped Counter "fanfare_webhook_notes_dropped_total" Some("reason"), "Notes for webhooks that were let go since too many waited, by reason: `hints` (of who is there, which is found again within a minute), `events` (client events and cache misses, which are lost).";
     SpansExported Counter "fanfare_spans_exported_total" None, "Spans that the OTLP endpoint took.";
     SpansDropped Counter "fanfare_spans_dropped_total" Some("reason"), "Spans that were not exported, by reason: `export_failed`, `queue_full`.";
 }

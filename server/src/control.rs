@@ -18,8 +18,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Told {
     /// What is cached of keys and apps.
     pub directory: Arc<dyn Directory>,
-    /// What is revoked.
-    pub enforcement: Arc<Enforcement>,
+    /// What is revoked, if anything is served here.
+    pub enforcement: Option<Arc<Enforcement>>,
 }
 
 /// Listens until `stopped` says so. A process without a cache listens too: only so does [`Bus::last_beat`] know of beats.
@@ -36,7 +36,9 @@ async fn listen(bus: Arc<dyn Bus>, told: Option<Told>) {
             Ok(mut listener) => {
                 while let Some(heard) = listener.heard.recv().await {
                     match (&told, heard) {
-                        (Some(told), Heard::Sent(Broadcast::Revision(beat))) => told.enforcement.heard(beat),
+                        (Some(Told { enforcement: Some(enforcement), .. }), Heard::Sent(Broadcast::Revision(beat))) => {
+                            enforcement.heard(beat);
+                        }
                         (Some(told), heard) => take(heard, told.directory.as_ref()).await,
                         (None, _) => {}
                     }
@@ -133,7 +135,8 @@ mod tests {
         let bus: Arc<dyn Bus> = Arc::new(MemoryBus::default());
         let (stop, stopped) = watch::channel(false);
         let app = AppId::generate();
-        let obeying = tokio::spawn(obey(Arc::clone(&bus), Some(Told { directory, enforcement }), stopped));
+        let obeying =
+            tokio::spawn(obey(Arc::clone(&bus), Some(Told { directory, enforcement: Some(enforcement) }), stopped));
         while seen.is_empty() {
             bus.send(vec![Broadcast::AppChanged(app.clone())]).await.unwrap();
             tokio::task::yield_now().await;

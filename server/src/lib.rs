@@ -31,3 +31,4 @@ pub mod secured;
 pub mod serve;
 pub mod suspend;
 pub mod tls;
+pub mod webhooks;

@@ -28,6 +28,7 @@ use crate::{
     readiness::Readiness,
     role::Role,
     secured::Secured,
+    webhooks::Desk,
 };
 
 /// When a process that was asked to end lets go of what still goes on, counted from the end of its drain; all that was answered is durable. The
@@ -103,6 +104,7 @@ struct Running {
     readiness: Arc<Readiness>,
     gateway: Option<Gateway>,
     recorder: Option<Recorder>,
+    desk: Option<Desk>,
     public: Option<Serving>,
     redirecting: Option<Serving>,
     ops: Serving,
@@ -206,8 +208,8 @@ fn start(
     }
     let ops = Serving::start(ops);
     let redirecting = redirecting.map(Serving::start);
-    let (readiness, gateway, recorder) = (node.readiness, node.gateway, node.recorder);
-    Ok(Running { readiness, gateway, recorder, public, redirecting, ops, delivering, lines })
+    let (readiness, gateway, recorder, desk) = (node.readiness, node.gateway, node.recorder, node.desk);
+    Ok(Running { readiness, gateway, recorder, desk, public, redirecting, ops, delivering, lines })
 }
 
 /// Says that it is ready once it is, and goes on until a part ends that should not.
@@ -267,7 +269,12 @@ async fn shut_down(running: Running) {
                 drop(recorder.retire().await);
             }
         };
-        let _ = timeout(LAST_WORDS, async { tokio::join!(gateway.retire(), gateway.withdraw(), trace) }).await;
+        let notes = async {
+            if let Some(desk) = &running.desk {
+                desk.clear(LAST_WORDS).await;
+            }
+        };
+        let _ = timeout(LAST_WORDS, async { tokio::join!(gateway.retire(), gateway.withdraw(), trace, notes) }).await;
     }
     if let Some(public) = running.public {
         public.handle.stop(true).await;

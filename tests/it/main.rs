@@ -46,3 +46,4 @@ mod tidy;
 mod tls;
 mod tokens;
 mod tracing;
+mod webhooks;

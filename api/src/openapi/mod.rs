@@ -12,7 +12,7 @@ use utoipa::{
 
 use crate::{
     accounts, apps, authorize, batches, channels, deliveries, history, keys, messages, presence, problems, pusher,
-    revocations, rules, signers, tenants, tokens,
+    revocations, rules, signers, tenants, tokens, webhooks,
 };
 
 pub(crate) mod refusals;
@@ -44,6 +44,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         apps::list_apps, apps::make_app, apps::show_app, apps::change_app, apps::remove_app,
         keys::list_keys, keys::mint_key, keys::rotate_key, keys::revoke_key,
         signers::list_signers, signers::add_signer, signers::show_signer, signers::remove_signer,
+        webhooks::list_webhooks, webhooks::add_webhook, webhooks::show_webhook, webhooks::change_webhook, webhooks::remove_webhook,
         rules::list_rules, rules::show_rule, rules::put_rule, rules::remove_rule,
         messages::publish, batches::publish_batch, history::read_history, presence::list_members, tokens::mint_token,
         channels::list_channels, channels::show_channel, deliveries::explain_delivery, authorize::authorize, streams::stream_events, streams::poll,
@@ -57,6 +58,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         (name = "apps", description = "Apps: what keys, rules and channels belong to. Nothing crosses from one to another."),
         (name = "keys", description = "API keys, by which backends publish and vouch for clients."),
         (name = "signers", description = "Keys of your own that sign client tokens: a public key, or a JWKS."),
+        (name = "webhooks", description = "Addresses of your own that are told what happens in channels."),
         (name = "rules", description = "What the channels of a namespace allow."),
         (name = "messages", description = "Publishing."),
         (name = "history", description = "Reading what was published."),

@@ -2,12 +2,31 @@
 //!
 //! Who sees something happen *notes* it. A note of who is there is only a hint: whoever sends webhooks compares what is with what was told last, so
 //! that nothing is told twice, and that what nobody could note, since its node was killed, is told all the same.
+//! What is to be told waits in a durable [`Backlog`] until its address has taken it, or its time is over.
 
 use std::sync::Arc;
 
 use fanfare_protocol::{ChannelName, ClientName};
 
 use crate::directory::AppProfile;
+
+mod backlogs;
+mod events;
+mod formats;
+mod hooks;
+mod lanes;
+mod notebook;
+mod telling;
+mod told;
+
+pub use backlogs::{Backlog, BacklogAway, Poster, Receipt, Taken};
+pub use events::{EventKind, Telling, Tidings, Unreadable};
+pub use formats::{Request, WebhookFormat};
+pub use hooks::{MAX_WEBHOOKS, Webhook, WebhookPatch, Webhooks};
+pub use lanes::{Lane, Patience, Step, WINDOW};
+pub use notebook::{Notebook, Noted, read_notes};
+pub use telling::{Effect, HOLD, Holder, Input, Known, Seen, Wishes};
+pub use told::{Change, Changed, Told, ToldPlace, has_members};
 
 /// Something that was seen to happen in a channel of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use fanfare_domain::{
     rules::Rules,
     signers::{MAX_SIGNERS, Signers},
     stores::Page,
+    webhooks::{MAX_WEBHOOKS, Webhooks},
 };
 
 use caches::Cache;
@@ -37,6 +38,7 @@ struct Sources {
     apps: Arc<dyn Apps>,
     rules: Arc<dyn Rules>,
     signers: Arc<dyn Signers>,
+    webhooks: Arc<dyn Webhooks>,
     accounts: Arc<dyn Accounts>,
     plans: Arc<Plans>,
 }
@@ -48,11 +50,12 @@ impl CachedDirectory {
         apps: Arc<dyn Apps>,
         rules: Arc<dyn Rules>,
         signers: Arc<dyn Signers>,
+        webhooks: Arc<dyn Webhooks>,
         accounts: Arc<dyn Accounts>,
         plans: Arc<Plans>,
     ) -> Self {
         Self {
-            sources: Sources { keys, apps, rules, signers, accounts, plans },
+            sources: Sources { keys, apps, rules, signers, webhooks, accounts, plans },
             cached_keys: Cache::new(MAX_KEYS),
             cached_apps: Cache::new(MAX_APPS),
         }
@@ -99,6 +102,8 @@ impl Sources {
         let rules: HashMap<_, _> = rules.into_iter().map(|(name, rule)| (name.as_str().to_owned(), rule)).collect();
         let signers = self.signers.list(&app.id, &Page { after: None, limit: MAX_SIGNERS }).await?;
         let signers = signers.into_iter().map(Arc::new).collect();
-        Ok(Some(AppProfile { app, limits, rules, signers }))
+        let webhooks = self.webhooks.list(&app.id, &Page { after: None, limit: MAX_WEBHOOKS }).await?;
+        let webhooks = webhooks.into_iter().map(Arc::new).collect();
+        Ok(Some(AppProfile { app, limits, rules, signers, webhooks }))
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use fanfare_domain::outbound::{NotCalled, OutboundPolicy};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::{HeaderMap, Method, Request, StatusCode, client::conn::http1, header};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_platform_verifier::BuilderVerifierExt;
@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use url::{Position, Url};
 
 mod connecting;
+mod posting;
 
 use connecting::connect;
 
@@ -105,12 +106,27 @@ impl Outbound {
         })
     }
 
-    async fn exchange(&self, url: Url, call: Call) -> Result<Answer, OutboundError> {
+    /// Calls, and hears of the answer only its status.
+    async fn ask(&self, call: Call) -> Result<StatusCode, OutboundError> {
+        let url = self.policy.check_url(call.url.as_str())?;
+        let patience = call.patience;
+        let answered = timeout(patience, self.begin(&url, &call)).await;
+        let late = |_| Err(OutboundError::Unreachable(format!("it took longer than {patience:?}")));
+        answered.unwrap_or_else(late).map(|(_driving, answer)| answer.status())
+    }
+
+    /// Calls, and waits until the answer begins.
+    async fn begin(&self, url: &Url, call: &Call) -> Result<(Driving, Response<Incoming>), OutboundError> {
         let unreachable = |error: hyper::Error| OutboundError::Unreachable(error.to_string());
-        let stream = connect(self.policy, || self.tls(), &url).await?;
+        let stream = connect(self.policy, || self.tls(), url).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(unreachable)?;
         let driving = Driving(tokio::spawn(connection).abort_handle());
-        let answer = sender.send_request(request(&url, &call)?).await.map_err(unreachable)?;
+        let answer = sender.send_request(request(url, call)?).await.map_err(unreachable)?;
+        Ok((driving, answer))
+    }
+
+    async fn exchange(&self, url: Url, call: Call) -> Result<Answer, OutboundError> {
+        let (driving, answer) = self.begin(&url, &call).await?;
         let (parts, body) = answer.into_parts();
         let body = Limited::new(body, call.most_bytes).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {

@@ -12,6 +12,7 @@ use publishing::Publishing;
 use crate::names::Names;
 
 mod answers;
+mod backlogs;
 mod batches;
 mod connections;
 mod consuming;
@@ -24,6 +25,7 @@ mod sessions;
 mod taking;
 mod topology;
 
+pub use backlogs::RabbitBacklog;
 pub use topology::{DeclareError, QUEUE_BYTES, check_declared, declare, declare_bounded};
 
 /// Where RabbitMQ is, and how its messages are spread.

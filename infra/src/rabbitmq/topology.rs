@@ -1,4 +1,4 @@
-//! The queues: one for each partition, and one for what is set aside.
+//! The queues: one for each partition, one for what is set aside, and two for webhooks.
 
 use fanfare_domain::partitions::Partition;
 use lapin::{
@@ -34,7 +34,7 @@ pub enum DeclareError {
     },
 }
 
-/// Declares the queues of so many partitions and the one for dead letters, each of at most [`QUEUE_BYTES`]; harmless where they are there.
+/// Declares the queues of so many partitions, the one for dead letters and those for webhooks, each of at most [`QUEUE_BYTES`]; harmless where they are there.
 pub async fn declare(url: &str, names: &Names, partitions: Partition) -> Result<(), DeclareError> {
     declare_bounded(url, names, partitions, QUEUE_BYTES).await
 }
@@ -54,17 +54,27 @@ pub async fn declare_bounded(
     }
     // What is set aside stands in nobody's way: the oldest goes before a partition has to stop.
     declare_one(&channel, &names.dead_letters(), arguments(queue_bytes, "drop-head")).await?;
+    // One consumer at a time, so that notes are compared, and webhooks told, in order; another takes over when it is gone.
+    for queue in [names.notes(), names.webhooks()] {
+        let mut arguments = arguments(queue_bytes, "reject-publish");
+        arguments.insert("x-single-active-consumer".into(), true.into());
+        declare_one(&channel, &queue, arguments).await?;
+    }
     // It is all done; a connection that cannot be closed in good order changes nothing.
     let _ = within(connection.close(200, "OK".into())).await;
     Ok(())
 }
 
-/// Looks whether the queues of so many partitions and the one for dead letters are there; changes nothing.
+/// Looks whether the queues of so many partitions, the one for dead letters and those for webhooks are there; changes nothing.
 pub async fn check_declared(url: &str, names: &Names, partitions: Partition) -> Result<(), DeclareError> {
     let connection = connect(&SecretString::from(url.to_owned()), names.connection("check")).await;
     let connection = connection.map_err(DeclareError::Unavailable)?;
     let channel = within(connection.create_channel()).await.map_err(DeclareError::Unavailable)?;
-    let checked = check(&channel, names, partitions).await.map_err(DeclareError::Unavailable);
+    let checked = async {
+        check(&channel, names, partitions).await?;
+        are_there(&channel, [names.notes(), names.webhooks()]).await
+    };
+    let checked = checked.await.map_err(DeclareError::Unavailable);
     // It was only looked at; a connection that cannot be closed in good order changes nothing.
     let _ = within(connection.close(200, "OK".into())).await;
     checked
@@ -102,7 +112,11 @@ fn differs(error: &lapin::Error) -> bool {
 
 /// Whether all queues are there that publishers and workers need; says which one is not.
 pub(super) async fn check(channel: &Channel, names: &Names, partitions: Partition) -> Result<(), String> {
-    for queue in (0..partitions).map(|partition| names.queue(partition)).chain([names.dead_letters()]) {
+    are_there(channel, (0..partitions).map(|partition| names.queue(partition)).chain([names.dead_letters()])).await
+}
+
+async fn are_there(channel: &Channel, queues: impl IntoIterator<Item = String>) -> Result<(), String> {
+    for queue in queues {
         let options = QueueDeclareOptions::default().passive();
         let asked = within(channel.queue_declare(queue.as_str().into(), options, FieldTable::default())).await;
         asked

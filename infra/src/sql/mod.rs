@@ -11,6 +11,7 @@ use failures::failure;
 
 mod accounts;
 mod apps;
+mod backlogs;
 mod connections;
 mod db;
 mod failures;
@@ -27,10 +28,14 @@ mod revocations;
 mod rules;
 mod schema;
 mod signers;
+mod told;
+mod webhooks;
 
+pub use backlogs::SqlBacklog;
 pub use installations::Installation;
 pub use master_keys::MasterKeyError;
 pub use migrating::Schema;
+pub use told::SqlTold;
 
 /// Connections to Postgres of one process. What one holds up, another one of the many partitions can use; more than a few for each core of the
 /// server make nothing faster there, and every process has as many.

@@ -160,6 +160,42 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    webhooks (id) {
+        id -> Text,
+        app_id -> Text,
+        url -> Text,
+        format -> Text,
+        events -> Text,
+        enabled -> Bool,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    told_channels (app_id, channel) {
+        app_id -> Text,
+        channel -> Text,
+        subscribers -> BigInt,
+    }
+}
+
+diesel::table! {
+    told_members (app_id, channel, client) {
+        app_id -> Text,
+        channel -> Text,
+        client -> Text,
+    }
+}
+
+diesel::table! {
+    webhook_backlog (id) {
+        id -> BigInt,
+        queue -> Text,
+        body -> Text,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(apps, channels);
 diesel::allow_tables_to_appear_in_same_query!(tenants, memberships);
 diesel::allow_tables_to_appear_in_same_query!(users, login_sessions);

@@ -8,17 +8,19 @@ use std::{
     },
 };
 
-use fanfare_domain::{Clock, StoreError, bus::Bus, clock::SystemClock, history::MessageLog};
+use fanfare_domain::{
+    Clock, StoreError, bus::Bus, clock::SystemClock, history::MessageLog, occupancy::Occupancy, webhooks::Backlog,
+};
 use fanfare_infra::{
     data_dir::DataDir,
     memory::{GovernorLimits, MemoryBus, MemoryOccupancy, MemoryPresence, MemoryQueue, MemoryTrace},
     sealing::{MasterKey, Sealer},
-    sql::SqlStore,
+    sql::{SqlBacklog, SqlStore, SqlTold},
 };
 use secrecy::SecretString;
 use tokio::sync::watch;
 
-use super::{Engines, Node, Served, Task};
+use super::{Engines, Node, Served, Task, Telling};
 use crate::{
     beats,
     config::Config,
@@ -26,6 +28,7 @@ use crate::{
     delivery::Delivery,
     problem::Problem,
     readiness::{Dependency, Readiness, appends::Appends, checks::Check},
+    webhooks::Desk,
 };
 
 /// Opens the data folder and the database in it, migrated and under the right master key.
@@ -41,13 +44,27 @@ pub async fn open(config: &Config) -> Result<(DataDir, SqlStore), Problem> {
 
 /// Opens everything and puts it together.
 pub async fn compose(config: &Config, stopped: &watch::Receiver<bool>) -> Result<Node, Problem> {
-    let plans = config.plans()?;
+    let plans = Arc::new(config.plans()?);
     let (data_dir, store) = open(config).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let bus: Arc<dyn Bus> = Arc::new(MemoryBus::default());
     let queue = MemoryQueue::default();
     let appends = Appends::default();
     let log = appends.watch(store.message_log());
+    let directory = super::directory(&store, plans.clone());
+    let notes: Arc<dyn Backlog> = Arc::new(SqlBacklog::new(store.clone(), "notes"));
+    let tellings = SqlBacklog::new(store.clone(), "webhooks");
+    let presence = MemoryPresence::new(bus.clone(), clock.clone());
+    let occupancy: Arc<dyn Occupancy> = Arc::new(MemoryOccupancy::default());
+    let telling = Telling {
+        store: store.clone(),
+        notes: notes.clone(),
+        tellings: Arc::new(tellings.clone()),
+        told: Arc::new(SqlTold::beside(store.clone(), tellings)),
+        directory: directory.clone(),
+        occupancy: occupancy.clone(),
+        presence: presence.clone(),
+    };
     let engines = Engines {
         store: store.clone(),
         log: log.clone(),
@@ -55,9 +72,11 @@ pub async fn compose(config: &Config, stopped: &watch::Receiver<bool>) -> Result
         bus: bus.clone(),
         intake: Arc::new(queue.clone()),
         limits: Arc::new(GovernorLimits::default()),
-        presence: MemoryPresence::new(bus.clone(), clock.clone()),
-        occupancy: Arc::new(MemoryOccupancy::default()),
+        presence,
+        occupancy,
         trace: Arc::new(MemoryTrace::new(clock.now())),
+        directory,
+        desk: Desk::new(notes),
     };
     let served = super::serve(config, plans, engines);
     let told = served.told();
@@ -66,17 +85,19 @@ pub async fn compose(config: &Config, stopped: &watch::Receiver<bool>) -> Result
         Dependency { name: "database", optional: false, check: Check::Database(store.clone()) },
         Dependency { name: "queue", optional: false, check: Check::Delivery { runs: runs.clone(), appends } },
         Dependency { name: "bus", optional: false, check: Check::Beats(bus.clone()) },
-        super::watch_revocations(&told.enforcement),
+        super::watch_revocations(&served.enforcement),
     ]);
-    let tasks: Vec<Task> = vec![
+    let mut tasks: Vec<Task> = vec![
         Box::pin(fanfare_worker::sweep(log.clone(), clock.clone(), stopped.clone())),
         Box::pin(beats::send(bus.clone(), stopped.clone())),
         Box::pin(served.gateway.clone().count_occupancy(stopped.clone())),
         Box::pin(deliveries::tell(served.recorder.clone(), stopped.clone())),
-        Box::pin(told.enforcement.clone().run(stopped.clone())),
+        Box::pin(served.enforcement.clone().run(stopped.clone())),
         Box::pin(control::obey(bus.clone(), Some(told), stopped.clone())),
     ];
-    let Served { services, gateway, recorder, .. } = served;
+    tasks.push(Box::pin(served.desk.clone().put_down(stopped.clone())));
+    tasks.extend(super::tell_webhooks(config, telling, stopped));
+    let Served { services, gateway, recorder, desk, .. } = served;
     let delivery = Delivery::from_queue(queue.clone(), deliver(queue, log, bus, runs));
     Ok(Node {
         home: data_dir.path().to_owned(),
@@ -86,6 +107,7 @@ pub async fn compose(config: &Config, stopped: &watch::Receiver<bool>) -> Result
         services: Some(services),
         gateway: Some(gateway),
         recorder: Some(recorder),
+        desk: Some(desk),
         delivery: Some(delivery),
         tasks,
         readiness,

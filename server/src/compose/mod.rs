@@ -23,7 +23,7 @@ use fanfare_domain::{
     revocations::{Enforcement, Revocations},
     rules::Rules,
     signers::Signers,
-    webhooks::NoNotes,
+    webhooks::{Backlog, Told as ToldWebhooks, Webhooks},
 };
 use fanfare_gateway::{Gateway, GatewayPorts};
 use fanfare_infra::{
@@ -33,6 +33,7 @@ use fanfare_infra::{
     outbound::Outbound,
     sql::{MasterKeyError, SqlStore},
 };
+use fanfare_worker::{SendPorts, TellPorts};
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
@@ -43,6 +44,7 @@ use crate::{
     problem::Problem,
     readiness::{Dependency, Readiness, checks::Check},
     role::Role,
+    webhooks::Desk,
 };
 
 pub mod embedded;
@@ -68,6 +70,8 @@ pub struct Node {
     pub gateway: Option<Gateway>,
     /// Takes note of what becomes of messages, if the role serves anything.
     pub recorder: Option<Recorder>,
+    /// Puts down what is noted for webhooks, if the role has sockets.
+    pub desk: Option<Desk>,
     /// From the queue to the log to the bus, if the role has it.
     pub delivery: Option<Delivery>,
     /// What goes on beside.
@@ -101,6 +105,8 @@ struct Engines {
     presence: Arc<dyn Presence>,
     occupancy: Arc<dyn Occupancy>,
     trace: Arc<dyn DeliveryTrace>,
+    directory: Arc<dyn Directory>,
+    desk: Desk,
 }
 
 /// What is served, whole; a role takes its part of it.
@@ -110,11 +116,58 @@ struct Served {
     enforcement: Arc<Enforcement>,
     services: Services,
     gateway: Gateway,
+    desk: Desk,
 }
 
-fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
-    let Engines { store, log, gateway_log, bus, intake, limits, presence, occupancy, trace } = engines;
-    let plans = Arc::new(plans);
+/// Keys and apps, cached over the database.
+fn directory(store: &SqlStore, plans: Arc<Plans>) -> Arc<dyn Directory> {
+    let store = Arc::new(store.clone());
+    Arc::new(CachedDirectory::new(
+        store.clone(),
+        store.clone(),
+        store.clone(),
+        store.clone(),
+        store.clone(),
+        store,
+        plans,
+    ))
+}
+
+/// What webhooks are told from and with.
+struct Telling {
+    store: SqlStore,
+    notes: Arc<dyn Backlog>,
+    tellings: Arc<dyn Backlog>,
+    told: Arc<dyn ToldWebhooks>,
+    directory: Arc<dyn Directory>,
+    occupancy: Arc<dyn Occupancy>,
+    presence: Arc<dyn Presence>,
+}
+
+/// What tells webhooks: from notes to what is to be told, and from there to their addresses.
+fn tell_webhooks(config: &Config, telling: Telling, stopped: &watch::Receiver<bool>) -> [Task; 2] {
+    let Telling { store, notes, tellings, told, directory, occupancy, presence } = telling;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = Arc::new(store);
+    let tell = TellPorts {
+        notes,
+        tellings: tellings.clone(),
+        told,
+        webhooks: store.clone(),
+        directory: directory.clone(),
+        occupancy,
+        presence,
+        clock: clock.clone(),
+    };
+    let send = SendPorts { tellings, directory, keys: store, poster: Arc::new(outbound(config)), clock };
+    [
+        Box::pin(fanfare_worker::tell_webhooks(tell, stopped.clone())),
+        Box::pin(fanfare_worker::send_webhooks(send, stopped.clone())),
+    ]
+}
+
+fn serve(config: &Config, plans: Arc<Plans>, engines: Engines) -> Served {
+    let Engines { store, log, gateway_log, bus, intake, limits, presence, occupancy, trace, directory, desk } = engines;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let accounts: Arc<dyn Accounts> = Arc::new(store.clone());
     let apps: Arc<dyn Apps> = Arc::new(store.clone());
@@ -122,16 +175,9 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
     let cursors = store.sealer().cursors();
     let signers: Arc<dyn Signers> = Arc::new(store.clone());
     let rules: Arc<dyn Rules> = Arc::new(store.clone());
+    let webhooks: Arc<dyn Webhooks> = Arc::new(store.clone());
     let revocations: Arc<dyn Revocations> = Arc::new(store);
     let outbound = outbound(config);
-    let directory: Arc<dyn Directory> = Arc::new(CachedDirectory::new(
-        keys.clone(),
-        apps.clone(),
-        rules.clone(),
-        signers.clone(),
-        accounts.clone(),
-        plans.clone(),
-    ));
     let key_sets = Arc::new(FetchedKeySets::new(outbound.clone(), clock.clone()));
     let enforcement = Enforcement::new(revocations.clone(), directory.clone(), clock.clone());
     let authenticator = Authenticator::new(directory.clone(), key_sets, clock.clone(), enforcement.clone());
@@ -156,7 +202,7 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
         directory: directory.clone(),
         cursors,
         enforcement: enforcement.clone(),
-        notes: Arc::new(NoNotes),
+        notes: desk.notebook.clone(),
         clock: clock.clone(),
     };
     let ports = Ports {
@@ -165,6 +211,7 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
         keys,
         rules,
         signers,
+        webhooks,
         outbound: outbound.policy(),
         log,
         directory: directory.clone(),
@@ -182,13 +229,13 @@ fn serve(config: &Config, plans: Plans, engines: Engines) -> Served {
     };
     let services = Services::new(ports, config.api.clone());
     let gateway = Gateway::new(config.gateway(), gateway_ports);
-    Served { directory, recorder, enforcement, services, gateway }
+    Served { directory, recorder, enforcement, services, gateway, desk }
 }
 
 impl Served {
     /// Who is told of control messages.
     fn told(&self) -> Told {
-        Told { directory: self.directory.clone(), enforcement: self.enforcement.clone() }
+        Told { directory: self.directory.clone(), enforcement: Some(self.enforcement.clone()) }
     }
 }
 

@@ -7,35 +7,44 @@ use fanfare_domain::{
     accounts::Accounts,
     bus::Bus,
     clock::SystemClock,
+    directory::Directory,
     history::MessageLog,
     ids::{TenantId, WorkerId},
+    occupancy::Occupancy,
+    presence::Presence,
     publishing::Intake,
+    webhooks::Backlog,
 };
 use fanfare_infra::{
     names::Names,
-    rabbitmq::{Rabbit, RabbitConfig},
+    rabbitmq::{Rabbit, RabbitBacklog, RabbitConfig},
     redis::{
         Fingerprints, Redis, RedisBus, RedisPresence, RedisUrlError, SharedLimits, SharedOccupancy, SharedTrace,
         WindowedLog,
     },
-    sql::{Installation, SqlStore},
+    sql::{Installation, SqlStore, SqlTold},
 };
 use fanfare_worker::{Health, OwnPorts};
 use secrecy::ExposeSecret;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{Engines, Node, Served, Task, postgres};
+use super::{Engines, Node, Served, Task, Telling, postgres};
 use crate::{
     beats,
     config::{Config, engines as urls},
-    control, deliveries,
+    control::{self, Told},
+    deliveries,
     delivery::Delivery,
     migrate,
     problem::Problem,
     readiness::{Dependency, Readiness, Wrong, checks::Check, pulses::Pulse},
     role::Role,
+    webhooks::Desk,
 };
+
+/// What webhooks are to be told that the broker hands out ahead; a few more than a worker takes.
+const IN_HAND: u16 = 4_200;
 
 /// What is opened for every role.
 struct Opened {
@@ -44,6 +53,7 @@ struct Opened {
     intake: Arc<dyn Intake>,
     redis: Redis,
     bus: Arc<dyn Bus>,
+    queues: RabbitConfig,
 }
 
 /// Opens what the role needs and puts it together. Postgres is waited for; RabbitMQ and Redis are connected to meanwhile.
@@ -53,20 +63,43 @@ pub async fn compose(
     role: Role,
     stopped: &watch::Receiver<bool>,
 ) -> Result<Node, Problem> {
-    let plans = config.plans()?;
+    let plans = Arc::new(config.plans()?);
     let opened = open(config, urls, role).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let log = opened.store.message_log();
     let node = WorkerId::generate();
-    let served =
-        (role.has_api() || role.has_gateway()).then(|| super::serve(config, plans, engines(&opened, &log, &node)));
+    let directory = super::directory(&opened.store, plans.clone());
+    let notes: Arc<dyn Backlog> = RabbitBacklog::notes(&opened.queues);
+    let (presence, occupancy): (Arc<dyn Presence>, Arc<dyn Occupancy>) = (
+        RedisPresence::new(opened.redis.clone(), node.as_str()),
+        SharedOccupancy::new(opened.redis.clone(), node.as_str()),
+    );
+    let telling = role.has_worker().then(|| {
+        let tellings: Arc<dyn Backlog> = RabbitBacklog::tellings(&opened.queues, IN_HAND);
+        Telling {
+            store: opened.store.clone(),
+            notes: notes.clone(),
+            tellings: tellings.clone(),
+            told: Arc::new(SqlTold::apart(opened.store.clone(), tellings)),
+            directory: directory.clone(),
+            occupancy: occupancy.clone(),
+            presence: presence.clone(),
+        }
+    });
+    let served = (role.has_api() || role.has_gateway()).then(|| {
+        let engines = engines(&opened, &log, &node, (presence, occupancy), (directory.clone(), Desk::new(notes)));
+        super::serve(config, plans, engines)
+    });
     let bus = opened.bus.clone();
-    let told = served.as_ref().map(Served::told);
-    let mut tasks: Vec<Task> = vec![Box::pin(control::obey(bus.clone(), told.clone(), stopped.clone()))];
+    let told = served.as_ref().map_or(Told { directory, enforcement: None }, Served::told);
+    let mut tasks: Vec<Task> = vec![Box::pin(control::obey(bus.clone(), Some(told.clone()), stopped.clone()))];
     let mut dependencies = watch_engines(&opened, role, stopped, &mut tasks);
-    if let Some(told) = told {
-        dependencies.push(super::watch_revocations(&told.enforcement));
-        tasks.push(Box::pin(told.enforcement.run(stopped.clone())));
+    if let Some(enforcement) = told.enforcement {
+        dependencies.push(super::watch_revocations(&enforcement));
+        tasks.push(Box::pin(enforcement.run(stopped.clone())));
+    }
+    if let Some(telling) = telling {
+        tasks.extend(super::tell_webhooks(config, telling, stopped));
     }
     let mut delivery = None;
     if role.has_worker() {
@@ -81,11 +114,13 @@ pub async fn compose(
     }
     if let Some(served) = served.as_ref().filter(|_| role.has_gateway()) {
         tasks.push(Box::pin(served.gateway.clone().count_occupancy(stopped.clone())));
+        tasks.push(Box::pin(served.desk.clone().put_down(stopped.clone())));
     }
     let recorder = served.as_ref().map(|served| served.recorder.clone());
     if let Some(recorder) = recorder.clone() {
         tasks.push(Box::pin(deliveries::tell(recorder, stopped.clone())));
     }
+    let desk = served.as_ref().filter(|_| role.has_gateway()).map(|served| served.desk.clone());
     let (services, gateway) = served.map(|Served { services, gateway, .. }| (services, gateway)).unzip();
     Ok(Node {
         home: config.data_dir.clone(),
@@ -95,6 +130,7 @@ pub async fn compose(
         services: services.filter(|_| role.has_api()),
         gateway: gateway.filter(|_| role.has_gateway()),
         recorder,
+        desk,
         delivery,
         tasks,
         readiness: Readiness::new(dependencies),
@@ -102,7 +138,13 @@ pub async fn compose(
 }
 
 /// The ports of what is served.
-fn engines(opened: &Opened, log: &Arc<dyn MessageLog>, node: &WorkerId) -> Engines {
+fn engines(
+    opened: &Opened,
+    log: &Arc<dyn MessageLog>,
+    node: &WorkerId,
+    (presence, occupancy): (Arc<dyn Presence>, Arc<dyn Occupancy>),
+    (directory, desk): (Arc<dyn Directory>, Desk),
+) -> Engines {
     Engines {
         store: opened.store.clone(),
         log: log.clone(),
@@ -110,9 +152,11 @@ fn engines(opened: &Opened, log: &Arc<dyn MessageLog>, node: &WorkerId) -> Engin
         bus: opened.bus.clone(),
         intake: opened.intake.clone(),
         limits: SharedLimits::new(opened.redis.clone(), node.as_str()),
-        presence: RedisPresence::new(opened.redis.clone(), node.as_str()),
-        occupancy: SharedOccupancy::new(opened.redis.clone(), node.as_str()),
+        presence,
+        occupancy,
         trace: SharedTrace::new(opened.redis.clone(), node.as_str()),
+        directory,
+        desk,
     }
 }
 
@@ -126,10 +170,11 @@ async fn open(config: &Config, urls: &urls::Engines, role: Role) -> Result<Opene
     };
     let redis = redis(urls, &names)?;
     let url = urls.amqp_url.clone();
-    let rabbit = Rabbit::connect(RabbitConfig { url, names, partitions });
+    let queues = RabbitConfig { url, names, partitions };
+    let rabbit = Rabbit::connect(queues.clone());
     let intake = Fingerprints::new(rabbit.clone(), redis.clone());
     let bus = RedisBus::new(redis.clone());
-    Ok(Opened { store, rabbit, intake, redis, bus })
+    Ok(Opened { store, rabbit, intake, redis, bus, queues })
 }
 
 /// Redis at its URL, connected to in the background.

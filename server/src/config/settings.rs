@@ -212,7 +212,7 @@ pub const SETTINGS: &[Setting] = &[
         "FANFARE_WEBHOOK_ALLOW_PRIVATE",
         Kind::Flag,
         Some("false"),
-        "Whether URLs that tenants give (of a signer's JWKS) may lead to this machine and to private networks, also by http. For development only: whoever may add one can then reach what only this server reaches.",
+        "Whether URLs that tenants give (of webhooks, and of a signer's JWKS) may lead to this machine and to private networks, also by http. For development only: whoever may add one can then reach what only this server reaches.",
     ),
     row(
         "test_endpoints",

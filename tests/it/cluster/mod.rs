@@ -35,6 +35,7 @@ mod rolling;
 mod sdk;
 mod spread;
 mod streams;
+mod webhooks;
 mod workers;
 
 const PARTITIONS: u16 = 4;

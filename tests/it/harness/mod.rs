@@ -26,3 +26,4 @@ pub mod streams;
 pub mod tenants;
 pub mod tokens;
 pub mod waiting;
+pub mod webhooks;

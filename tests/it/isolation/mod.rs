@@ -22,6 +22,8 @@ struct Hidden {
     session_id: String,
     /// The id of A's signer.
     signer: String,
+    /// The id of A's webhook.
+    webhook: String,
     /// The id of A's message.
     message: String,
     /// What belongs to A alone; none of it may stand in any answer to B.
@@ -44,8 +46,10 @@ impl Hidden {
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         let session_id = text(&me["session"]["id"]);
         let signer = tenant.signer("hidden-signer", OwnKey::ED25519).await;
+        let webhook = tenant.webhook("https://hidden-webhook.example.com/", &["cache_miss"]).await;
         let marks = vec![
             signer.clone(),
+            webhook.clone(),
             "hidden-".to_owned(),
             "76543".to_owned(),
             tenant.session.clone(),
@@ -59,7 +63,7 @@ impl Hidden {
             text(&published["epoch"]),
             session_id.clone(),
         ];
-        Self { tenant, session_id, signer, message: text(&published["message"]), marks }
+        Self { tenant, session_id, signer, webhook, message: text(&published["message"]), marks }
     }
 
     /// Holds an answer to B to saying nothing of A, whatever B asked with.
@@ -83,6 +87,7 @@ impl Hidden {
             &format!("{app}/keys"),
             &format!("{app}/rules"),
             &format!("{app}/signers"),
+            &format!("{app}/webhooks"),
         ] {
             all.push(self.tenant.control(Method::GET, path, Value::Null).await.expect(StatusCode::OK));
         }

@@ -29,6 +29,7 @@ fn kind(parameter: &str, a: &Hidden, b: &Tenant, own: &Own) -> Kind {
         "app" => object(&b.app, &a.tenant.app, "app_"),
         "key" => object(&b.key, &a.tenant.key, "fk_"),
         "signer" => object(&own.signer, &a.signer, "sig_"),
+        "hook" => object(&own.webhook, &a.webhook, "hook_"),
         "id" => object(&own.session, &a.session_id, "ssn_"),
         // B's own is one that there is not either: it would be in one channel only.
         "message" => object(&format!("msg_{}", "1".repeat(26)), &a.message, "msg_"),
@@ -48,6 +49,7 @@ fn kind(parameter: &str, a: &Hidden, b: &Tenant, own: &Own) -> Kind {
 struct Own {
     session: String,
     signer: String,
+    webhook: String,
 }
 
 /// An answer without what differs from call to call.
@@ -162,6 +164,7 @@ async fn no_operation_shows_or_changes_what_belongs_to_another_tenant() {
     let own = Own {
         session: own_session.as_str().expect("an id").to_owned(),
         signer: b.signer("own", OwnKey::ED25519).await,
+        webhook: b.webhook("https://own.example.com/", &["cache_miss"]).await,
     };
     let mut prober = Prober { a, b, own, calls: 0 };
     let token = prober.b.full_token("ann").await;

@@ -29,7 +29,7 @@ use super::{
 fn over(store: &SqlStore, keys: Arc<dyn Keys>) -> CachedDirectory {
     let plans = Plans::new("default", Default::default()).unwrap();
     let store = Arc::new(store.clone());
-    CachedDirectory::new(keys, store.clone(), store.clone(), store.clone(), store, Arc::new(plans))
+    CachedDirectory::new(keys, store.clone(), store.clone(), store.clone(), store.clone(), store, Arc::new(plans))
 }
 
 async fn stored_key(store: &SqlStore) -> Key {

@@ -24,6 +24,7 @@ macro_rules! hold_a_node_to {
 
 mod accounts;
 mod apps;
+mod backlogs;
 mod bus;
 mod deliveries;
 mod directory;
@@ -45,6 +46,8 @@ mod rules;
 mod samples;
 mod signers;
 mod sqlite;
+mod told;
+mod webhooks;
 
 /// Makes one test of each fact for each SQL engine.
 macro_rules! hold_sql_engines_to {
@@ -102,6 +105,16 @@ hold_sql_engines_to! {
         an_app_has_so_many_signers_however_many_come_at_once
         another_app_neither_sees_nor_removes_a_signer
         signers_go_with_their_app;
+    webhooks = crate::stores::webhooks:
+        a_webhook_can_be_read_back_and_changed
+        webhooks_are_listed_by_id_page_by_page_and_so_are_the_apps_that_have_some
+        an_app_has_so_many_webhooks_however_many_come_at_once
+        another_app_neither_sees_nor_changes_nor_removes_a_webhook
+        webhooks_go_with_their_app;
+    told = crate::stores::told:
+        a_change_is_made_once_however_many_see_it
+        what_was_told_is_read_back_listed_and_forgotten
+        what_waits_is_handed_out_in_order_until_it_is_settled;
     rules = crate::stores::rules:
         a_rule_replaces_what_was_there
         an_app_has_so_many_rules_and_one_of_them_can_be_replaced

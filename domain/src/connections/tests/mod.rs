@@ -37,6 +37,7 @@ fn profile(rules: &[(&str, Rule)]) -> Arc<AppProfile> {
         limits: Limits { channels_per_connection: 3, ..Limits::default() },
         rules,
         signers: Vec::new(),
+        webhooks: Vec::new(),
     })
 }
 

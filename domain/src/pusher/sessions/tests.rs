@@ -25,7 +25,8 @@ struct Bench {
 fn profile(change: impl FnOnce(&mut AppProfile)) -> Arc<AppProfile> {
     let mut app = App::new(TenantId::generate(), "a".into(), START);
     app.pusher = PusherSwitches { enabled: true, ..PusherSwitches::default() };
-    let mut profile = AppProfile { app, limits: Limits::default(), rules: HashMap::new(), signers: Vec::new() };
+    let mut profile =
+        AppProfile { app, limits: Limits::default(), rules: HashMap::new(), signers: Vec::new(), webhooks: Vec::new() };
     change(&mut profile);
     Arc::new(profile)
 }

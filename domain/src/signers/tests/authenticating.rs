@@ -103,7 +103,7 @@ fn with(signers: Vec<Signer>) -> World {
         let app = App { id: id(name), ..App::new(TenantId::generate(), "a".into(), Timestamp(0)) };
         let rules = [("quiet".to_owned(), Rule { client_publish: false, ..Rule::default() })].into();
         let signers = signers.into_iter().map(Arc::new).collect();
-        (id(name), Arc::new(AppProfile { app, limits: Limits::default(), rules, signers }))
+        (id(name), Arc::new(AppProfile { app, limits: Limits::default(), rules, signers, webhooks: Vec::new() }))
     };
     World { apps: Arc::new([profile("a", signers), profile("b", Vec::new())].into()), set: Ok(KeySet::default()) }
 }

@@ -19,7 +19,9 @@ async fn declaring_again_is_harmless_and_more_partitions_may_come() {
     }
     let (_connection, channel) = bare(&vhost.url).await;
     let names = Names::default();
-    for name in (0..4).map(|partition| names.queue(partition)).chain([names.dead_letters()]) {
+    for name in
+        (0..4).map(|partition| names.queue(partition)).chain([names.dead_letters(), names.notes(), names.webhooks()])
+    {
         let passive = QueueDeclareOptions::default().passive();
         channel.queue_declare(name.as_str().into(), passive, FieldTable::default()).await.unwrap();
     }
