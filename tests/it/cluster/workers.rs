@@ -72,8 +72,9 @@ async fn a_worker_is_unready_while_it_cannot_take_from_the_queue_or_cannot_reach
     for channel in &channels {
         socket.subscribe(channel).await;
     }
-    let links: [(_, fn(&Links) -> &Proxy, _); 2] = [(1, |links| &links.rabbitmq, "queue"), (2, Links::redis, "move")];
-    for (serial, link, what) in links {
+    type Link = fn(&Links) -> &Proxy;
+    let (rabbitmq, redis): (Link, Link) = (|links| &links.rabbitmq, Links::redis);
+    for (serial, link, what) in [(1, rabbitmq, "queue"), (2, redis, "move")] {
         fleet.workers.iter().for_each(|worker| link(&worker.links).cut());
         for channel in &channels {
             publish_numbers(&fleet, &tenant, channel, serial..=serial).await;

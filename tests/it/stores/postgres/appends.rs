@@ -92,7 +92,7 @@ async fn a_batch_is_one_transaction_that_locks_and_inserts_and_looks_only_where_
     ] {
         let batch: Vec<_> = (0..100)
             .map(|number: u32| {
-                let mut message = message(&app, if number % 2 == 0 { "a" } else { "b" }, &number.to_string());
+                let mut message = message(&app, if number.is_multiple_of(2) { "a" } else { "b" }, &number.to_string());
                 message.redelivered = redelivered;
                 message
             })
