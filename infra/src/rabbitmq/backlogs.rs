@@ -2,10 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -19,6 +16,7 @@ use lapin::{
     types::FieldTable,
 };
 use secrecy::SecretString;
+use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::{debug, error, info};
 
 use super::{
@@ -32,14 +30,30 @@ const CONFIRM: Duration = Duration::from_secs(5);
 
 /// A backlog in RabbitMQ. It connects when it is first used; it puts over one connection and takes over another.
 pub struct RabbitBacklog {
+    shared: Arc<Shared>,
+    putting: tokio::sync::Mutex<Option<Putting>>,
+    taken: tokio::sync::Mutex<Option<Taker>>,
+}
+
+struct Shared {
     url: SecretString,
     names: Names,
     queue: String,
     prefetch: u16,
-    putting: tokio::sync::Mutex<Option<Putting>>,
-    taking: tokio::sync::Mutex<Option<Taking>>,
     acks: Mutex<Acks>,
-    is_away: AtomicBool,
+}
+
+/// What takes in the background. Whoever waits for what it has taken may give up; it does not: a consumer that was asked for and not waited for would
+/// stay, and be handed everything that nobody hears of.
+struct Taker {
+    taken: mpsc::Receiver<Vec<Taken>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Taker {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 struct Putting {
@@ -73,18 +87,13 @@ impl RabbitBacklog {
     }
 
     fn over(config: &RabbitConfig, queue: String, prefetch: u16) -> Arc<Self> {
-        Arc::new(Self {
-            url: config.url.clone(),
-            names: config.names.clone(),
-            queue,
-            prefetch,
-            putting: Default::default(),
-            taking: Default::default(),
-            acks: Mutex::default(),
-            is_away: AtomicBool::new(false),
-        })
+        let (url, names) = (config.url.clone(), config.names.clone());
+        let shared = Arc::new(Shared { url, names, queue, prefetch, acks: Mutex::default() });
+        Arc::new(Self { shared, putting: Default::default(), taken: Default::default() })
     }
+}
 
+impl Shared {
     async fn begin_to_put(&self) -> Result<Putting, String> {
         let connection = connect(&self.url, self.names.connection("webhooks")).await?;
         let channel = within(connection.create_channel()).await?;
@@ -130,35 +139,51 @@ impl RabbitBacklog {
         Ok(Taking { connection, channel, consumer, life: acks.life })
     }
 
-    /// The next one, and whatever is there already.
-    async fn next(&self) -> Result<Vec<Taken>, String> {
-        let mut slot = self.taking.lock().await;
-        if slot.is_none() {
-            *slot = Some(self.begin_to_take().await?);
-            if self.is_away.swap(false, Ordering::Relaxed) {
-                info!(queue = self.queue, "A queue for webhooks is taken from again");
+    /// Takes for as long as somebody wants it, and begins again whenever the connection is lost.
+    async fn take_on(self: Arc<Self>, sender: mpsc::Sender<Vec<Taken>>) {
+        let (mut pauses, mut is_away) = (Pauses::default(), false);
+        loop {
+            let reason = match self.begin_to_take().await {
+                Ok(taking) => {
+                    pauses = Pauses::default();
+                    if std::mem::take(&mut is_away) {
+                        info!(queue = self.queue, "A queue for webhooks is taken from again");
+                    }
+                    match self.take_over(taking, &sender).await {
+                        Some(reason) => reason,
+                        None => return,
+                    }
+                }
+                Err(reason) => reason,
+            };
+            if !std::mem::replace(&mut is_away, true) {
+                error!(queue = self.queue, reason, "A queue for webhooks is not taken from until RabbitMQ is back");
+            }
+            tokio::time::sleep(pauses.next()).await;
+        }
+    }
+
+    /// Takes over one connection; why it was lost, or `None` when nobody wants anything any more.
+    async fn take_over(&self, mut taking: Taking, sender: &mpsc::Sender<Vec<Taken>>) -> Option<String> {
+        loop {
+            let first = tokio::select! {
+                first = taking.consumer.next() => first,
+                () = lost(&taking.connection, &taking.channel) => None,
+                () = sender.closed() => return None,
+            };
+            let first = match first {
+                Some(Ok(first)) => first,
+                Some(Err(error)) => return Some(error.to_string()),
+                None => return Some("the connection is gone".to_owned()),
+            };
+            let mut taken = vec![self.hand_out(taking.life, first)];
+            while let Some(Some(Ok(more))) = taking.consumer.next().now_or_never() {
+                taken.push(self.hand_out(taking.life, more));
+            }
+            if sender.send(taken).await.is_err() {
+                return None;
             }
         }
-        let Some(taking) = slot.as_mut() else { return Ok(Vec::new()) };
-        let first = tokio::select! {
-            first = taking.consumer.next() => first,
-            () = lost(&taking.connection, &taking.channel) => None,
-        };
-        let first = match first {
-            Some(Ok(first)) => first,
-            ended => {
-                *slot = None;
-                return Err(match ended {
-                    Some(Err(error)) => error.to_string(),
-                    _ => "the connection is gone".to_owned(),
-                });
-            }
-        };
-        let mut taken = vec![self.hand_out(taking.life, first)];
-        while let Some(Some(Ok(more))) = taking.consumer.next().now_or_never() {
-            taken.push(self.hand_out(taking.life, more));
-        }
-        Ok(taken)
     }
 
     fn hand_out(&self, life: u64, message: Delivery) -> Taken {
@@ -182,32 +207,32 @@ impl Backlog for RabbitBacklog {
             .filter(|putting| putting.connection.status().connected() && putting.channel.status().connected());
         let putting = match there {
             Some(putting) => putting,
-            None => self.begin_to_put().await.map_err(BacklogAway)?,
+            None => self.shared.begin_to_put().await.map_err(BacklogAway)?,
         };
-        let put = tokio::time::timeout(CONFIRM, self.put_over(&putting, bodies)).await;
+        let put = tokio::time::timeout(CONFIRM, self.shared.put_over(&putting, bodies)).await;
         put.unwrap_or_else(|_| Err("it did not confirm in time".to_owned())).map_err(BacklogAway)?;
         *slot = Some(putting);
         Ok(())
     }
 
     async fn take(&self) -> Vec<Taken> {
-        let mut pauses = Pauses::default();
+        let mut slot = self.taken.lock().await;
         loop {
-            match self.next().await {
-                Ok(taken) if !taken.is_empty() => return taken,
-                Ok(_) => {}
-                Err(reason) if !self.is_away.swap(true, Ordering::Relaxed) => {
-                    error!(queue = self.queue, reason, "A queue for webhooks is not taken from until RabbitMQ is back");
-                }
-                Err(reason) => debug!(queue = self.queue, reason, "A queue for webhooks cannot be taken from"),
+            let taker = slot.get_or_insert_with(|| {
+                let (sender, taken) = mpsc::channel(1);
+                Taker { taken, task: tokio::spawn(self.shared.clone().take_on(sender)) }
+            });
+            match taker.taken.recv().await {
+                Some(taken) => return taken,
+                // It ends only with its runtime; then this does too.
+                None => *slot = None,
             }
-            tokio::time::sleep(pauses.next()).await;
         }
     }
 
     async fn settle(&self, receipts: &[Receipt]) {
         let ackers: Vec<_> = {
-            let mut acks = self.acks();
+            let mut acks = self.shared.acks();
             let life = acks.life;
             let current = receipts.iter().filter(|receipt| receipt.life == life);
             current.filter_map(|receipt| acks.by_number.remove(&receipt.number)).collect()
@@ -215,7 +240,7 @@ impl Backlog for RabbitBacklog {
         for acker in ackers {
             if let Err(error) = acker.ack(BasicAckOptions::default()).await {
                 // The broker hands it out again.
-                debug!(%error, queue = self.queue, "An ack was lost with its connection");
+                debug!(%error, queue = self.shared.queue, "An ack was lost with its connection");
             }
         }
     }
