@@ -144,14 +144,13 @@ async fn five_hundred_stock_clients_outlive_a_rolling_restart_and_come_back_spre
         let connects = client["connects"].as_array().expect("a list");
         comebacks.extend(connects[1..].iter().map(|at| at.as_u64().expect("a time")));
     }
-    // Each restart sends away whoever is there, evenly: some 500 in the first half and the second. A second may have twice its even share, and
-    // those who met the gateway that was ending a second before.
+    // Each restart sends away whoever is there, evenly over the window.
     let even = CLIENTS as u64 / WINDOW.as_secs();
     let mut seconds = std::collections::BTreeMap::<u64, u64>::new();
     comebacks.iter().for_each(|at| *seconds.entry(at / 1_000).or_default() += 1);
     let most = seconds.values().max().copied().unwrap_or_default();
     println!("{} comebacks, at most {most} in a second where {even} is even: {:?}", comebacks.len(), seconds.values());
     assert!(comebacks.len() >= CLIENTS / 2, "both gateways had clients");
-    assert!(most <= 3 * even, "{seconds:?}");
+    assert!(most <= 2 * even, "{seconds:?}");
     drop((restarted, workers));
 }

@@ -26,13 +26,21 @@ pub struct Program {
     lines: Lines<BufReader<ChildStdout>>,
 }
 
+/// Python with what its programs need, beside the binary under test.
+pub fn python() -> PathBuf {
+    let target = super::server::binary();
+    let target = target.ancestors().nth(2).expect("the binary lies in a profile's folder of the target folder");
+    target.join("pusher-python/bin/python")
+}
+
 /// What `program` is told of an app: `switched` is the app as its switches were changed, `nodes` are addresses of gateways.
 pub fn start(program: &str, tenant: &Tenant, switched: &Value, nodes: &[&str], more: &[(&str, String)]) -> Program {
     let authority = |url: &str| url.split_once("://").map_or(url, |(_, rest)| rest).to_owned();
     let modules = folder().join("node_modules");
     assert!(modules.is_dir(), "`npm ci` in {} brings what the stock clients need", folder().display());
     let nodes = nodes.iter().map(|url| authority(url)).collect::<Vec<_>>().join(",");
-    let mut child = Command::new("node")
+    let interpreter = if program.ends_with(".py") { python() } else { PathBuf::from("node") };
+    let mut child = Command::new(interpreter)
         .arg(program)
         .current_dir(folder())
         .env("FANFARE_NODES", nodes)
@@ -46,7 +54,7 @@ pub fn start(program: &str, tenant: &Tenant, switched: &Value, nodes: &[&str], m
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .expect("node is installed");
+        .expect("node and Python are installed");
     let stdin = child.stdin.take();
     let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
     Program { child, stdin, lines }

@@ -3,3 +3,4 @@
 mod clients;
 mod http;
 mod sockets;
+mod webhooks;

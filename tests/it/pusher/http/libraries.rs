@@ -1,29 +1,16 @@
 //! The stock server libraries, as they come from their registries, with only host and port changed. `tests/run.sh` installs them.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::Path, process::Command};
 
 use super::start_pusher;
 use crate::harness::{
     pusher::{Backend, socket_id},
-    server::binary,
     sockets::Socket,
+    stock,
     waiting::until,
 };
 use reqwest::StatusCode;
 use serde_json::json;
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("pusher")
-}
-
-/// The Python that `tests/run.sh` has given the library to, beside the profiles in the target folder.
-fn python() -> PathBuf {
-    let target = binary().parent().and_then(Path::parent).expect("the binary lies in target/<profile>").to_owned();
-    target.join("pusher-python/bin/python")
-}
 
 /// Runs a program of the library's, with a node to talk to and a connection to leave out; what it prints is what it saw.
 async fn run(program: &Path, script: &str, backend: &Backend, excluded: &str) -> String {
@@ -31,7 +18,7 @@ async fn run(program: &Path, script: &str, backend: &Backend, excluded: &str) ->
     let mut command = Command::new(program);
     command
         .arg(script)
-        .current_dir(folder())
+        .current_dir(stock::folder())
         .env("PUSHER_APP_ID", &backend.number)
         .env("PUSHER_KEY", &backend.tenant.key)
         .env("PUSHER_SECRET", &backend.tenant.secret)
@@ -99,5 +86,5 @@ async fn the_stock_library_for_node_works_unmodified() {
 
 #[tokio::test]
 async fn the_stock_library_for_python_works_unmodified() {
-    check("python", &python(), "http_api.py").await;
+    check("python", &stock::python(), "http_api.py").await;
 }

@@ -144,8 +144,9 @@ async fn a_server_that_ends_sends_its_clients_to_another_at_their_times() {
         sockets.push(socket);
     }
     let ended = server.terminate();
-    let closes = futures::future::join_all(sockets.iter_mut().map(async |socket| match socket.closed().await {
-        (code, _) => (code, std::time::Instant::now()),
+    let closes = futures::future::join_all(sockets.iter_mut().map(async |socket| {
+        let (code, _) = socket.closed().await;
+        (code, std::time::Instant::now())
     }));
     let (status, closes) = tokio::join!(ended, closes);
     assert!(status.success());

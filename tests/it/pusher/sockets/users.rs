@@ -1,17 +1,20 @@
 //! Users: signing in, what is sent to a user, and who watches whom.
 
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::pusher_sockets::{PusherSocket, auth, data, start, switch};
 
-/// What a watchlist tells next.
+/// What a watchlist tells next: a name and the users.
 async fn watched(socket: &mut PusherSocket) -> Vec<(String, Vec<String>)> {
+    #[derive(serde::Deserialize)]
+    struct Event {
+        name: String,
+        user_ids: Vec<String>,
+    }
     let said = data(&socket.event_of("pusher_internal:watchlist_events").await);
-    let texts =
-        |users: &Value| users.as_array().unwrap().iter().map(|user| user.as_str().unwrap().to_owned()).collect();
-    let events = said["events"].as_array().unwrap().iter();
-    events.map(|event| (event["name"].as_str().unwrap().to_owned(), texts(&event["user_ids"]))).collect()
+    let events: Vec<Event> = serde_json::from_value(said["events"].clone()).expect("a list of events");
+    events.into_iter().map(|event| (event.name, event.user_ids)).collect()
 }
 
 fn one(name: &str, user: &str) -> Vec<(String, Vec<String>)> {
