@@ -1,6 +1,7 @@
 //! Webhooks: what happens in an app's channels arrives at its addresses, signed, in order, once, and again where it was not taken.
 
 mod adding;
+mod pusher;
 mod retrying;
 mod telling;
 

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, Hasher, RandomState},
+    hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -135,7 +135,8 @@ impl Hall {
         for Taken { receipt, body } in taken {
             match Telling::read(&body) {
                 Ok(telling) => {
-                    let (key, over) = self.push(telling, receipt);
+                    let number = self.number(&telling).await;
+                    let (key, over) = self.push(telling, number, receipt);
                     new.extend(key);
                     done.extend(over);
                 }
@@ -154,7 +155,7 @@ impl Hall {
     }
 
     /// The lane, if it is new, and what is let go.
-    fn push(&self, telling: Telling, receipt: Receipt) -> (Option<LaneKey>, Option<Receipt>) {
+    fn push(&self, telling: Telling, number: u64, receipt: Receipt) -> (Option<LaneKey>, Option<Receipt>) {
         let now = self.ports.clock.now();
         let mut lanes = self.lanes();
         if let Some(known) = lanes.receipts.get_mut(&telling.id) {
@@ -168,7 +169,7 @@ impl Hall {
         *count += 1;
         let is_over = *count > MOST_OF_HOOK;
         Metric::WebhookWaiting.shift(1.0);
-        let key = (hook.clone(), self.number(&telling));
+        let key = (hook.clone(), number);
         let mut new = None;
         let state = lanes.by_key.entry(key.clone()).or_insert_with(|| {
             new = Some(key.clone());
@@ -184,10 +185,13 @@ impl Hall {
         (new, over)
     }
 
-    fn number(&self, telling: &Telling) -> u64 {
-        let mut hash = self.hasher.build_hasher();
-        hash.write(telling.event.channel().as_str().as_bytes());
-        hash.finish() % LANES
+    /// Which of its webhook's lanes it goes into. Where several events go into one request there is one.
+    async fn number(&self, telling: &Telling) -> u64 {
+        let profile = self.ports.directory.app(&telling.app).await.ok().flatten();
+        if profile.is_some_and(|profile| profile.app.pusher.batch_webhooks) {
+            return 0;
+        }
+        self.hasher.hash_one(telling.event.channel().as_str()) % LANES
     }
 
     /// Sends what is in a lane until it is empty.
