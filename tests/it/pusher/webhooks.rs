@@ -44,7 +44,7 @@ async fn every_kind_of_webhook_is_sent_and_valid_to_the_stock_verifiers() {
     let socket_id = ann.socket_id.clone();
     ann.close().await;
     // Two channels are left, one member is gone, and nobody subscribes any more.
-    receiver.events("/hooks", 9).await;
+    receiver.events("/hooks", 10).await;
     let taken = receiver.taken("/hooks");
     for expected in [
         json!({"name": "channel_occupied", "channel": "cache-told"}),
