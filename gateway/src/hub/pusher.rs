@@ -6,6 +6,7 @@ use fanfare_domain::{
     Refusal,
     connections::Located,
     ids::{AppId, ConnectionId},
+    messages::Message,
     presence::Member,
 };
 use fanfare_protocol::{
@@ -30,6 +31,8 @@ const CACHED_S: u64 = 30 * 60;
 pub(crate) struct Arrival {
     located: Located,
     members: Option<Rc<MembersRead>>,
+    /// What a cache channel keeps.
+    kept: Option<(Serial, Message)>,
     /// Whether it is a cache channel of which nothing is kept.
     pub(crate) is_miss: bool,
     /// The channel is listened to until this is dropped.
@@ -42,18 +45,15 @@ impl Hub {
         let has_members = channel.access == Access::Presence;
         let (located, hold) = self.locate(app.clone(), channel.name.clone(), Start::Live, has_members).await;
         let mut located = located?;
-        let mut is_miss = false;
-        if channel.is_cache {
-            match self.last_kept(app, &channel.name).await? {
-                Some(last) => located.position = Serial(last.0 - 1),
-                None => is_miss = true,
-            }
-        }
+        let kept = if channel.is_cache { self.last_kept(app, &channel.name).await? } else { None };
+        // It is sent apart from what follows it, so that it comes first.
+        located.position = kept.as_ref().map_or(located.position, |(serial, _)| located.position.max(*serial));
+        let is_miss = channel.is_cache && kept.is_none();
         let members = match has_members {
             true => Some(self.members(&self.channel(app.clone(), channel.name.clone())).await?),
             false => None,
         };
-        Ok(Arrival { located, members, is_miss, _hold: hold })
+        Ok(Arrival { located, members, kept, is_miss, _hold: hold })
     }
 
     /// Tells a Pusher client that it is subscribed, and delivers from there on.
@@ -69,6 +69,9 @@ impl Hub {
         let members: Option<&[Member]> = arrival.members.as_deref().map(|read| read.members.as_slice());
         // A full outbox ends the connection by itself.
         let _ = outbox.push(frames::subscribed(&channel.name, members));
+        if let Some((serial, message)) = &arrival.kept {
+            let _ = outbox.push(frames::message(Format::Pusher, &channel.name, Some(*serial), message));
+        }
         if arrival.is_miss {
             let _ = outbox.push(frames::cache_miss(&channel.name));
         }
@@ -77,10 +80,10 @@ impl Hub {
         self.deliver(app.clone(), channel.name.clone(), connection, outbox, located, (members.is_some(), receipts))
     }
 
-    /// The serial of a channel's last message, if it is kept and not too old.
-    async fn last_kept(&self, app: &AppId, channel: &ChannelName) -> Result<Option<Serial>, Refusal> {
+    /// A channel's last message, if it is kept and not too old.
+    async fn last_kept(&self, app: &AppId, channel: &ChannelName) -> Result<Option<(Serial, Message)>, Refusal> {
         match self.read(&(app.clone(), channel.clone()), Range::Newest, 1, Some(CACHED_S)).await {
-            Ok(page) => Ok(page.items.first().map(|(serial, _)| *serial)),
+            Ok(page) => Ok(page.items.into_iter().next()),
             Err(refusal) if refusal.code == ErrorCode::HistoryOff => Ok(None),
             Err(refusal) => Err(refusal),
         }
