@@ -59,6 +59,16 @@ async fn what_keeps_a_connection_from_being_established_is_told_by_its_close_cod
 }
 
 #[actix_web::test]
+async fn who_comes_over_plain_http_from_another_machine_is_sent_to_tls() {
+    let (server, tenant) = start_with(Options::default().env("FANFARE_TRUSTED_PROXIES", "127.0.0.1")).await;
+    let path = format!("/app/{}?protocol=7", tenant.key);
+    let more = "X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: http\r\n";
+    let request = crate::harness::raw::handshake(&path, more);
+    let (head, mut socket) = crate::harness::raw::Raw::request(server.url(), request).await;
+    assert_eq!((head.status, socket.closed().await.1), (101, Some(4000)));
+}
+
+#[actix_web::test]
 async fn an_app_has_so_many_connections_whatever_they_speak() {
     let config = "[plans.small]\nconnections = 1\n";
     let options = Options::default().config(config).env("FANFARE_PLAN_DEFAULT", "small");
