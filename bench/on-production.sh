@@ -2,7 +2,10 @@
 # Runs a scenario of `fanfare-bench` against `fanfare serve` on private production engines, which are gone afterwards:
 #
 #     bench/on-production.sh flood --seconds 5
+#     GATEWAYS=2 bench/on-production.sh run paced
 #
+# With GATEWAYS there are an API, that many gateways and a worker in place of `fanfare serve`. `run` is told every process; what other scenarios
+# may want to know, the ids of the processes and where the engines are, stands in variables that they read.
 # Needs Debian's postgresql, rabbitmq-server and redis-server, and a release build (PROFILE=debug takes that one).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -75,10 +78,37 @@ until_said database "ready to accept connections"
 until_said redis "Ready to accept connections"
 until_said rabbitmq "Starting broker... completed"
 
-url=http://127.0.0.1:$(free_port)
-start fanfare env FANFARE_DATABASE_URL="postgres://postgres@127.0.0.1:$database_port/postgres" FANFARE_REDIS_URL="redis://127.0.0.1:$redis_port" \
-  FANFARE_AMQP_URL="amqp://guest:guest@127.0.0.1:$amqp_port/%2f" FANFARE_MASTER_KEY="$(openssl rand -hex 32)" FANFARE_DATA_DIR="$folder/fanfare" \
-  FANFARE_LISTEN="${url#http://}" FANFARE_OPS_LISTEN="127.0.0.1:$(free_port)" "$built/fanfare" serve
-until_said fanfare "Fanfare is ready"
+export FANFARE_DATABASE_URL="postgres://postgres@127.0.0.1:$database_port/postgres" FANFARE_REDIS_URL="redis://127.0.0.1:$redis_port"
+export FANFARE_AMQP_URL="amqp://guest:guest@127.0.0.1:$amqp_port/%2f" FANFARE_DATA_DIR="$folder/fanfare"
+FANFARE_MASTER_KEY=$(openssl rand -hex 32)
+export FANFARE_MASTER_KEY
+# Load from files, and what a publish costs, are not meant to meet the limits of a plan; the other scenarios are about them.
+case $1 in
+  run | publish | durable-latency) export FANFARE_PLAN_DEFAULT=${FANFARE_PLAN_DEFAULT:-unlimited} ;;
+esac
+export BENCH_ENGINE_PIDS=rabbitmq=${running[0]},redis=${running[2]},postgres=${running[3]} BENCH_PIDS=
 
-"$built/fanfare-bench" --url "$url" "$@"
+# Starts a role of Fanfare under a name of its own; its address is in `url`, its process in `told`.
+serve() {
+  url=http://127.0.0.1:$(free_port)
+  start "$2" env FANFARE_LISTEN="${url#http://}" FANFARE_OPS_LISTEN="127.0.0.1:$(free_port)" "$built/fanfare" "$1"
+  told+=(--pid "$1=${running[0]}")
+  BENCH_PIDS+=${BENCH_PIDS:+,}${running[0]}
+  until_said "$2" "Fanfare is ready"
+}
+
+told=()
+if [[ -z ${GATEWAYS:-} ]]; then
+  serve serve fanfare
+else
+  "$built/fanfare" migrate
+  serve worker worker
+  for number in $(seq "$GATEWAYS"); do
+    serve gateway "gateway-$number"
+    told+=(--gateway-url "$url")
+  done
+  serve api api
+fi
+[[ $1 == run ]] || told=()
+
+"$built/fanfare-bench" --url "$url" "$@" "${told[@]}"

@@ -22,6 +22,10 @@ pub type Problem = String;
 #[derive(Clone)]
 pub struct Tenant {
     url: String,
+    /// The session that signed up.
+    session: String,
+    /// The address of the app in the control plane.
+    app: String,
     credential: String,
     http: Client,
 }
@@ -50,10 +54,44 @@ impl Tenant {
         let (session, tenant) = (text(&signed["session"])?, text(&signed["tenant"]["id"])?);
         let apps = format!("{url}/v1/tenants/{tenant}/apps");
         let app = created(http.post(apps).bearer_auth(&session).json(&json!({"name": name}))).await?;
-        let keys = format!("{url}/v1/apps/{}/keys", text(&app["id"])?);
-        let key = created(http.post(keys).bearer_auth(&session).json(&json!({"name": name}))).await?;
+        let app = format!("{url}/v1/apps/{}", text(&app["id"])?);
+        let key = created(http.post(format!("{app}/keys")).bearer_auth(&session).json(&json!({"name": name}))).await?;
         let credential = format!("{}.{}", text(&key["id"])?, text(&key["secret"])?);
-        Ok(Self { url: url.to_owned(), credential, http })
+        Ok(Self { url: url.to_owned(), session, app, credential, http })
+    }
+
+    /// The app's API key, `fk_….fs_…`.
+    pub fn credential(&self) -> &str {
+        &self.credential
+    }
+
+    /// Switches Pusher on; the app's number in Pusher's API.
+    pub async fn switch_on_pusher(&self) -> Result<String, Problem> {
+        let request = self.http.patch(&self.app).json(&json!({"pusher": true}));
+        let app: Value = self.as_owner(request).await?;
+        text(&app["pusher_app_id"])
+    }
+
+    /// Has no message kept, whatever it is published with.
+    pub async fn keep_nothing(&self) -> Result<(), Problem> {
+        let rule = json!({"public": false, "client_publish": true, "presence": true, "history": null});
+        self.as_owner(self.http.put(format!("{}/rules/_default", self.app)).json(&rule)).await.map(drop)
+    }
+
+    async fn as_owner(&self, request: RequestBuilder) -> Result<Value, Problem> {
+        let answer = request.bearer_auth(&self.session).send().await.map_err(said)?;
+        let status = answer.status();
+        let body: Value = answer.json().await.map_err(said)?;
+        if status.is_success() { Ok(body) } else { Err(format!("the server answered {status}: {body}")) }
+    }
+
+    /// A tenant whose key is known already.
+    #[cfg(test)]
+    pub fn known(url: &str, credential: &str) -> Self {
+        // Fails only where one is there already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (url, credential) = (url.to_owned(), credential.to_owned());
+        Self { url, session: String::new(), app: String::new(), credential, http: Client::new() }
     }
 
     /// Publishes one message; the status of the answer.
@@ -136,7 +174,8 @@ impl Tenant {
         Ok(follower)
     }
 
-    fn authority(&self) -> &str {
+    /// The server's host and port.
+    pub fn authority(&self) -> &str {
         self.url.trim_start_matches("http://")
     }
 
@@ -220,9 +259,15 @@ impl Follower {
 
     /// The serial of the next message, of which nothing else is looked at.
     pub async fn next_serial(&mut self) -> Result<u64, Problem> {
+        self.next_number("serial").await
+    }
+
+    /// The next number that a message has in a field of that name, at any depth.
+    pub async fn next_number(&mut self, field: &str) -> Result<u64, Problem> {
+        let field = format!("\"{field}\":");
         loop {
             let text = next_text(&mut self.socket).await?;
-            if let Some((_, rest)) = text.split_once("\"serial\":") {
+            if let Some((_, rest)) = text.split_once(&field) {
                 let digits = rest.find(|c: char| !c.is_ascii_digit()).map_or(rest, |end| &rest[..end]);
                 return digits.parse().map_err(said);
             }

@@ -49,6 +49,8 @@ pub struct FloodArgs {
 
 /// What came of one window.
 struct Window {
+    /// When the steady tenant's publishes were answered.
+    answered_p99: Duration,
     p50: Duration,
     p99: Duration,
     delivered: usize,
@@ -72,15 +74,16 @@ pub async fn run(url: &str, args: &FloodArgs) -> Result<(), Problem> {
     window(&steady, None, args, begun, &mut arrivals).await?;
 
     println!(
-        "| pair | window | delivered | p50 | p99 | flood admitted | flood refused |\n|---|---|---|---|---|---|---|"
+        "| pair | window | delivered | answered p99 | p50 | p99 | flood admitted | flood refused |\n|---|---|---|---|---|---|---|---|"
     );
     let (mut quiet, mut flooded) = (Vec::new(), Vec::new());
     for pair in 1..=args.pairs {
         for (name, flood, p99s) in [("quiet", None, &mut quiet), ("flooded", Some(&flooding), &mut flooded)] {
             let window = window(&steady, flood, args, begun, &mut arrivals).await?;
             p99s.push(window.p99);
-            let Window { p50, p99, delivered, admitted, refused } = window;
-            println!("| {pair} | {name} | {delivered} | {} | {} | {admitted} | {refused} |", millis(p50), millis(p99));
+            let Window { answered_p99, p50, p99, delivered, admitted, refused } = window;
+            let [answered_p99, p50, p99] = [answered_p99, p50, p99].map(millis);
+            println!("| {pair} | {name} | {delivered} | {answered_p99} | {p50} | {p99} | {admitted} | {refused} |");
         }
     }
     let (Some(quiet), Some(flooded)) = (median(quiet), median(flooded)) else {
@@ -121,8 +124,8 @@ async fn window(
     arrivals: &mut mpsc::UnboundedReceiver<Result<Duration, Problem>>,
 ) -> Result<Window, Problem> {
     let flood = flooding.map(|tenant| Flood::start(tenant, args));
-    let published = publish_steadily(steady, args, begun).await?;
-    let expected = published * args.followers;
+    let mut answered = publish_steadily(steady, args, begun).await?;
+    let expected = answered.len() * args.followers;
     let mut latencies = Vec::with_capacity(expected);
     while latencies.len() < expected {
         match timeout(ARRIVAL, arrivals.recv()).await {
@@ -135,12 +138,14 @@ async fn window(
         None => (0, 0),
     };
     latencies.sort_unstable();
-    let at = |per_mille| quantile(&latencies, per_mille).ok_or_else(|| "nothing was published".to_owned());
-    Ok(Window { p50: at(500)?, p99: at(990)?, delivered: latencies.len(), admitted, refused })
+    answered.sort_unstable();
+    let at = |sorted, per_mille| quantile(sorted, per_mille).ok_or_else(|| "nothing was published".to_owned());
+    let (answered_p99, p50, p99) = (at(&answered, 990)?, at(&latencies, 500)?, at(&latencies, 990)?);
+    Ok(Window { answered_p99, p50, p99, delivered: latencies.len(), admitted, refused })
 }
 
-/// Publishes at an even pace, whether or not answers are late; returns when all are answered.
-async fn publish_steadily(steady: &Tenant, args: &FloodArgs, begun: Instant) -> Result<usize, Problem> {
+/// Publishes at an even pace, whether or not answers are late; gives how late each was.
+async fn publish_steadily(steady: &Tenant, args: &FloodArgs, begun: Instant) -> Result<Vec<Duration>, Problem> {
     let count = args.steady as usize * args.seconds as usize;
     let mut due = paced(args.steady);
     let mut sending = Vec::with_capacity(count);
@@ -148,15 +153,20 @@ async fn publish_steadily(steady: &Tenant, args: &FloodArgs, begun: Instant) -> 
         due.tick().await;
         let tenant = steady.clone();
         let data = json!({"sent": u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)});
-        sending.push(tokio::spawn(async move { tenant.publish(CHANNEL, &data).await }));
+        sending.push(tokio::spawn(async move {
+            let sent = Instant::now();
+            tenant.publish(CHANNEL, &data).await.map(|status| (status, sent.elapsed()))
+        }));
     }
+    let mut answered = Vec::with_capacity(count);
     for sent in sending {
-        let status = sent.await.map_err(|lost| lost.to_string())??;
+        let (status, after) = sent.await.map_err(|lost| lost.to_string())??;
         if status != StatusCode::ACCEPTED {
             return Err(format!("a steady publish was answered {status}"));
         }
+        answered.push(after);
     }
-    Ok(count)
+    Ok(answered)
 }
 
 fn paced(per_s: u32) -> tokio::time::Interval {

@@ -1,4 +1,4 @@
-//! Measures a running Fanfare from outside, by its URLs alone.
+//! Measures Fanfare from outside, by its URLs and what /proc tells of its processes.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,13 @@ mod clients;
 mod comeback;
 mod fairness;
 mod flood;
+mod http;
+mod latency;
+mod load;
+mod processes;
+mod publish;
 mod quantiles;
+mod requests;
 mod resume;
 mod servers;
 mod stalled;
@@ -31,12 +37,20 @@ enum Scenario {
     Comeback(comeback::ComebackArgs),
     /// How much a tenant that offers many times its rate delays another tenant's messages
     Flood(flood::FloodArgs),
+    /// How long a durable message takes to its subscribers, beside what the production engines alone take for their part
+    DurableLatency(latency::LatencyArgs),
     /// How much a channel with many subscribers delays a small channel's messages
     Fairness(fairness::FairnessArgs),
+    /// How much can be published durably, and what a message costs the server and each engine
+    Publish(publish::PublishArgs),
     /// What the server holds for clients that come back to a long backlog
     Resume(resume::ResumeArgs),
+    /// Load from a file in bench/scenarios, against the server that runs
+    Run(load::runs::RunArgs),
     /// What the server holds for clients that stop reading
     Stalled(stalled::StalledArgs),
+    /// Load from files in bench/scenarios, against servers that are started for it, and the limit beside them
+    Suite(load::suites::SuiteArgs),
 }
 
 fn main() -> ExitCode {
@@ -57,9 +71,13 @@ fn main() -> ExitCode {
         match &cli.scenario {
             Scenario::Comeback(args) => comeback::run(&cli.url, args).await,
             Scenario::Flood(args) => flood::run(&cli.url, args).await,
+            Scenario::DurableLatency(args) => latency::run(&cli.url, args).await,
             Scenario::Fairness(args) => fairness::run(&cli.url, args).await,
+            Scenario::Publish(args) => publish::run(&cli.url, args).await,
             Scenario::Resume(args) => resume::run(&cli.url, args).await,
+            Scenario::Run(args) => load::runs::run(&cli.url, args).await,
             Scenario::Stalled(args) => stalled::run(&cli.url, args).await,
+            Scenario::Suite(args) => load::suites::run(args).await,
         }
     });
     match done {
