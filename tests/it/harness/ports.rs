@@ -10,9 +10,9 @@ use std::{
 
 /// Below those that the kernel gives to outgoing connections (32,768 and up), so that nobody takes one between a kill and a restart.
 const FIRST: u16 = 10_000;
-/// Ports of one test process.
-const BLOCK: u16 = 500;
-const BLOCKS: u16 = 45;
+/// Ports of one test process: several times what a run of all tests takes, since none is handed out a second time.
+const BLOCK: u16 = 5_500;
+const BLOCKS: u16 = 4;
 
 /// The block of ports that this process has to itself, for as long as it listens on the first of them. A listener is the one lock that every
 /// test process sees, whoever runs it and wherever its temporary files are.
@@ -34,14 +34,14 @@ impl Own {
     }
 }
 
-/// A free port that this process has not handed out lately, and that no other test process hands out.
+/// A free port that this process never handed out before, and that no other test process hands out: whose server was killed gets it back.
 pub fn free_port() -> u16 {
     static OWN: LazyLock<Own> = LazyLock::new(Own::claim);
-    for _ in 0..BLOCK {
-        let port = OWN.first + OWN.next.fetch_add(1, Ordering::Relaxed) % BLOCK;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
+    loop {
+        let nth = OWN.next.fetch_add(1, Ordering::Relaxed);
+        assert!(nth < BLOCK, "this process has handed out all its {BLOCK} ports");
+        if TcpListener::bind(("127.0.0.1", OWN.first + nth)).is_ok() {
+            return OWN.first + nth;
         }
     }
-    panic!("there is no free port");
 }

@@ -65,7 +65,7 @@ impl Engine {
 
     /// Kills the program and all its children at once.
     pub async fn kill9(&mut self) {
-        let family = family(self.pid);
+        let family = self.stopped_family().await;
         signal_all(&family, "KILL");
         self.gone(&family).await;
     }
@@ -97,6 +97,20 @@ impl Engine {
         let program = Arc::clone(&self.program);
         let launched = tokio::task::spawn_blocking(move || launch(&program)).await;
         (self.watcher, self.pid) = launched.expect("the program starts again");
+    }
+
+    /// The program and its children, all of them stopped: nothing that runs is left to start one more, which would outlive them and keep the
+    /// program's port.
+    async fn stopped_family(&self) -> Vec<u32> {
+        until("the processes stop", async || {
+            let family = family(self.pid);
+            let running: Vec<_> = family.iter().copied().filter(|pid| runs(*pid)).collect();
+            if !running.is_empty() {
+                signal_all(&running, "STOP");
+            }
+            running.is_empty().then_some(family)
+        })
+        .await
     }
 
     async fn gone(&self, family: &[u32]) {
@@ -172,7 +186,13 @@ fn family(pid: u32) -> Vec<u32> {
     found
 }
 
-fn is_alive(pid: u32) -> bool {
+/// Whether it is neither stopped nor ended.
+fn runs(pid: u32) -> bool {
+    state_and_parent(pid).is_some_and(|(state, _)| !matches!(state, 'T' | 'Z' | 'X'))
+}
+
+/// Whether it has not ended.
+pub fn is_alive(pid: u32) -> bool {
     state_and_parent(pid).is_some_and(|(state, _)| state != 'Z')
 }
 
