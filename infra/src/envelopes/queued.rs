@@ -54,6 +54,19 @@ pub fn encode(messages: &[Accepted]) -> Vec<u8> {
     write(&QueuedForm { v: VERSION, canary: false, messages: messages.iter().map(AcceptedForm::new).collect() })
 }
 
+/// How every envelope with messages begins and ends.
+const BEGIN: &[u8] = br#"{"v":1,"messages":["#;
+const END: &[u8] = b"]}";
+
+/// One envelope with the messages of two, in order. Both are as [`encode`] wrote them.
+pub fn joined(mut first: Vec<u8>, second: &[u8]) -> Vec<u8> {
+    debug_assert!(first.ends_with(END) && second.starts_with(BEGIN));
+    first.truncate(first.len() - END.len());
+    first.push(b',');
+    first.extend_from_slice(&second[BEGIN.len()..]);
+    first
+}
+
 /// An envelope that holds nothing, and shows that the way through the queue is open.
 pub fn canary() -> Vec<u8> {
     write(&QueuedForm { v: VERSION, canary: true, messages: Vec::new() })
@@ -170,6 +183,13 @@ mod tests {
     fn the_first_version_is_written_and_read_letter_by_letter() {
         assert_eq!(String::from_utf8(encode(&samples())).unwrap(), FIRST_VERSION);
         assert_eq!(shown(&decode(FIRST_VERSION.as_bytes()).unwrap()), shown(&samples()));
+    }
+
+    #[test]
+    fn joined_envelopes_are_one_with_the_messages_of_both() {
+        let all = samples();
+        let both = joined(encode(&all[..1]), &encode(&all[1..]));
+        assert_eq!(String::from_utf8(both).unwrap(), FIRST_VERSION);
     }
 
     #[test]

@@ -65,11 +65,11 @@ impl CachedDirectory {
 #[async_trait]
 impl Directory for CachedDirectory {
     async fn key(&self, key: &KeyId) -> Result<Option<Arc<Key>>, StoreError> {
-        self.cached_keys.get(key, self.sources.keys.find_by_id(key)).await
+        self.cached_keys.get(key, || self.sources.keys.find_by_id(key)).await
     }
 
     async fn app(&self, app: &AppId) -> Result<Option<Arc<AppProfile>>, StoreError> {
-        self.cached_apps.get(app, self.sources.profile(app)).await
+        self.cached_apps.get(app, || self.sources.profile(app)).await
     }
 
     async fn forget_key(&self, key: &KeyId) {

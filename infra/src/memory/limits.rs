@@ -13,11 +13,7 @@ use fanfare_domain::{
     limits::{Allowed, AppLimits, ConnectionPermit, Exceeded, Quota, Rate},
     plans::Limits,
 };
-use governor::{
-    DefaultDirectRateLimiter, RateLimiter,
-    clock::{Clock, DefaultClock, QuantaInstant},
-    middleware::StateInformationMiddleware,
-};
+use governor::{DefaultDirectRateLimiter, RateLimiter, clock::Clock, middleware::StateInformationMiddleware};
 
 /// How often apps that have nothing to remember are looked for.
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
@@ -73,14 +69,10 @@ impl Meter {
         }
         match self.limiter.check_n(count) {
             Ok(Ok(left)) => Ok(Quota { limit, remaining: left.remaining_burst_capacity().min(limit) }),
-            Ok(Err(until)) => Err(exceeded(until.wait_time_from(clock_now()))),
+            Ok(Err(until)) => Err(exceeded(until.wait_time_from(self.limiter.clock().now()))),
             Err(_more_than_the_bucket_holds) => Err(exceeded(self.refill)),
         }
     }
-}
-
-fn clock_now() -> QuantaInstant {
-    DefaultClock::default().now()
 }
 
 impl AppState {

@@ -198,11 +198,16 @@ impl Presence for MemoryPresence {
         Ok(state.rosters.get(place).map(|roster| roster.page(after, limit)).unwrap_or_default())
     }
 
+    async fn count(&self, place: &Place) -> Result<u64, PresenceError> {
+        let state = self.state.lock().await;
+        Ok(state.rosters.get(place).map_or(0, |roster| roster.page(None, 0).count))
+    }
+
     async fn snapshot(&self, place: &Place) -> Result<Snapshot, PresenceError> {
         let state = self.state.lock().await;
         let roster = state.rosters.get(place);
         let members = roster.map(|roster| roster.members().cloned().collect()).unwrap_or_default();
-        Ok(Snapshot { version: roster.map_or(0, Roster::version), life: Some(LIFE), members })
+        Ok(Snapshot { version: roster.map_or(0, Roster::version), life: Some(LIFE), members, is_whole: true })
     }
 
     async fn retire(&self) {}

@@ -7,12 +7,10 @@ use fanfare_domain::{
     history::Appended,
     publishing::{Accepted, Batch, QueueError},
 };
-use lapin::{Acker, options::BasicAckOptions};
+use lapin::Acker;
 use tokio::runtime::Handle;
-use tracing::warn;
 
 use super::{
-    connections::within,
     dead_letters::{self, Cause},
     publishing::Publishing,
     taking::Taking,
@@ -36,13 +34,15 @@ pub(super) struct RabbitBatch {
     awaited: Vec<(Range<usize>, ReplyTo)>,
     /// Of the last message; an ack of it covers all before it.
     last: Acker,
+    /// How many messages of the queue it has.
+    handed_out: usize,
     settled: bool,
 }
 
 impl RabbitBatch {
     /// A batch that counts as in hand already.
     pub fn new(taking: Arc<Taking>, publishing: Arc<Publishing>, last: Acker) -> Self {
-        Self { taking, publishing, messages: Vec::new(), awaited: Vec::new(), last, settled: false }
+        Self { taking, publishing, messages: Vec::new(), awaited: Vec::new(), last, handed_out: 0, settled: false }
     }
 
     /// Adds the next message of the queue.
@@ -50,12 +50,13 @@ impl RabbitBatch {
         let begin = self.messages.len();
         self.messages.extend(messages);
         self.awaited.extend(reply_to.map(|reply_to| (begin..self.messages.len(), reply_to)));
-        self.last = acker;
+        self.cover(acker);
     }
 
     /// Lets the ack cover a message that holds nothing.
     pub fn cover(&mut self, acker: Acker) {
         self.last = acker;
+        self.handed_out += 1;
     }
 
     pub fn len(&self) -> usize {
@@ -91,14 +92,7 @@ impl Batch for RabbitBatch {
     fn fail(self: Box<Self>) {}
 
     async fn ack(mut self: Box<Self>) {
-        match within(self.last.ack(BasicAckOptions { multiple: true })).await {
-            Ok(true) => {}
-            // They are handed out again, and found to be stored already.
-            lost => {
-                warn!(partition = self.taking.partition, error = ?lost.err(), "A batch could not be acknowledged");
-                self.taking.end();
-            }
-        }
+        self.taking.ack(self.last.clone(), self.handed_out).await;
         self.settled = true;
         self.taking.take_back();
         self.taking.close_when_idle().await;

@@ -17,7 +17,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether a connection is still there.
-const LOOK: Duration = Duration::from_millis(500);
+pub(super) const LOOK: Duration = Duration::from_millis(500);
 
 /// How long one request to the broker may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -79,9 +79,14 @@ pub(super) async fn within<T>(request: impl Future<Output = lapin::Result<T>>) -
 /// Returns once the channel or its connection is gone. The library tells those who wait on either, but for some that began to wait in the
 /// very moment.
 pub(super) async fn lost(connection: &Connection, channel: &Channel) {
-    while connection.status().connected() && channel.status().connected() {
+    while !is_lost(connection, channel) {
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Whether the channel or its connection is gone; who does not wait by [`lost`] asks every [`LOOK`].
+pub(super) fn is_lost(connection: &Connection, channel: &Channel) -> bool {
+    !(connection.status().connected() && channel.status().connected())
 }
 
 fn parse(url: &str) -> Result<AMQPUri, String> {

@@ -43,6 +43,7 @@ impl Intake for Rabbit {
             let Group { partition, at, ids, body } = group;
             let (mut order, verdict) = Order::durable(self.publishing.names.queue(partition), body);
             order.room = Some(room);
+            order.joins = ack == Ack::Accepted;
             let waiter = (ack == Ack::Persisted).then(|| await_place(&live, &mut order));
             live.give(order);
             places.extend(at);

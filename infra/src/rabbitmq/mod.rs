@@ -11,6 +11,7 @@ use publishing::Publishing;
 
 use crate::names::Names;
 
+mod acks;
 mod answers;
 mod backlogs;
 mod batches;
@@ -19,6 +20,7 @@ mod consuming;
 pub mod dead_letters;
 mod groups;
 mod intake;
+mod lines;
 mod publishing;
 mod queues;
 mod sessions;

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::answers::Answers;
-use crate::names::Names;
+use crate::{envelopes::queued, names::Names};
 
 /// How long whoever publishes waits for a connection that is being made.
 const RECONNECT: Duration = Duration::from_secs(1);
@@ -44,8 +44,8 @@ pub(super) struct Order {
     pub queue: String,
     /// The message.
     pub body: Vec<u8>,
-    /// Told what became of it; nobody wants to know where this is `None`.
-    pub verdict: Option<oneshot::Sender<Verdict>>,
+    /// Told what became of it.
+    pub verdicts: Vec<oneshot::Sender<Verdict>>,
     /// Its share of the bytes that may be on the way.
     pub room: Option<OwnedSemaphorePermit>,
     /// What a reply is known by.
@@ -56,13 +56,15 @@ pub(super) struct Order {
     pub headers: Option<FieldTable>,
     /// Whether it is to outlive the broker.
     pub durable: bool,
+    /// Whether it is an envelope of messages that nobody answers, so that others can be joined to it.
+    pub joins: bool,
 }
 
 impl Order {
     /// A durable message, and where its verdict arrives.
     pub fn durable(queue: String, body: Vec<u8>) -> (Self, Waiting) {
         let (sender, verdict) = oneshot::channel();
-        (Self { verdict: Some(sender), durable: true, ..Self::transient(queue, body) }, Waiting(verdict))
+        (Self { verdicts: vec![sender], durable: true, ..Self::transient(queue, body) }, Waiting(verdict))
     }
 
     /// A message that may be lost, and that nobody is told of.
@@ -70,13 +72,29 @@ impl Order {
         Self {
             queue,
             body,
-            verdict: None,
+            verdicts: Vec::new(),
             room: None,
             correlation: None,
             reply_to: None,
             headers: None,
             durable: false,
+            joins: false,
         }
+    }
+
+    /// Has the messages of another one besides; both join.
+    pub fn join(&mut self, other: Self) {
+        self.body = queued::joined(std::mem::take(&mut self.body), &other.body);
+        self.verdicts.extend(other.verdicts);
+        match (&mut self.room, other.room) {
+            (Some(room), Some(more)) => room.merge(more),
+            (room, more) => *room = room.take().or(more),
+        }
+    }
+
+    /// Tells what became of it.
+    pub fn tell(self, verdict: Verdict) {
+        tell(self.verdicts, verdict);
     }
 
     /// The properties that it is sent with.
@@ -96,6 +114,11 @@ impl Order {
         }
         properties
     }
+}
+
+/// Tells a verdict; whoever stopped waiting need not know.
+pub(super) fn tell(waiting: Vec<oneshot::Sender<Verdict>>, verdict: Verdict) {
+    waiting.into_iter().for_each(|waiting| _ = waiting.send(verdict));
 }
 
 /// A verdict to come.
@@ -122,9 +145,8 @@ pub(super) struct Live {
 impl Live {
     /// Gives an order to the session; one that has ended meanwhile did not send it.
     pub fn give(&self, order: Order) {
-        if let Err(mpsc::error::SendError(Order { verdict: Some(verdict), .. })) = self.orders.send(order) {
-            // Whoever stopped waiting need not know.
-            let _ = verdict.send(Verdict::Unsent);
+        if let Err(mpsc::error::SendError(order)) = self.orders.send(order) {
+            order.tell(Verdict::Unsent);
         }
     }
 }
@@ -150,6 +172,9 @@ impl Publishing {
 
     /// The session, if there is one now or soon.
     pub async fn live(&self) -> Option<Live> {
+        if let Some(live) = &*self.live.borrow() {
+            return Some(live.clone());
+        }
         let mut live = self.live.subscribe();
         let found = timeout(RECONNECT, live.wait_for(Option::is_some)).await.ok()?.ok()?;
         found.clone()

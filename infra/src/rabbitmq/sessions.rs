@@ -1,23 +1,36 @@
 //! The publishing connection: one task owns its channel, so that messages go out in order and every confirm finds its message.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, pin::pin, sync::Arc, time::Duration};
 
-use futures::{FutureExt, StreamExt, future::BoxFuture, poll, stream::FuturesUnordered};
+use futures::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, ready},
+    stream::FuturesUnordered,
+};
 use lapin::{
     Channel, Confirmation, Connection, Consumer,
     options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
     types::{FieldTable, ShortString},
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
 use tracing::{error, info, warn};
 
 use super::{
     RabbitConfig,
     answers::Answers,
-    connections::{Pauses, connect, lost, within},
-    publishing::{Live, Order, Publishing, Verdict},
+    connections::{LOOK, Pauses, connect, is_lost, within},
+    lines::Lines,
+    publishing::{self, Live, Order, Publishing, Verdict},
     topology,
 };
+
+/// Messages are sent so far apart for each request that was in the last ones, so that nobody waits on a quiet node, and a busy one joins what comes, …
+const APART_FOR_EACH: Duration = Duration::from_micros(500);
+/// … and never further than this.
+const FURTHEST_APART: Duration = Duration::from_millis(3);
 
 /// Keeps a session for as long as the process wants one. An outage is told once, and so is its end.
 pub(super) async fn keep(config: RabbitConfig, publishing: Arc<Publishing>) {
@@ -48,17 +61,14 @@ pub(super) async fn keep(config: RabbitConfig, publishing: Arc<Publishing>) {
 struct Sent {
     id: String,
     queue: String,
-    verdict: Option<oneshot::Sender<Verdict>>,
+    verdicts: Vec<oneshot::Sender<Verdict>>,
     /// Given back once it is settled, and not when somebody stops waiting.
     _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Sent {
     fn tell(self, verdict: Verdict) {
-        if let Some(waiting) = self.verdict {
-            // Whoever stopped waiting need not know.
-            let _ = waiting.send(verdict);
-        }
+        publishing::tell(self.verdicts, verdict);
     }
 }
 
@@ -72,6 +82,7 @@ struct Session {
     orders: mpsc::UnboundedReceiver<Order>,
     answers: Arc<Answers>,
     on_the_way: FuturesUnordered<BoxFuture<'static, Settled>>,
+    lines: Lines,
     sent: u64,
 }
 
@@ -90,17 +101,19 @@ impl Session {
         let (sender, orders) = mpsc::unbounded_channel();
         let answers = Arc::new(Answers::default());
         let live = Live { orders: sender, replies: queue, answers: answers.clone() };
-        let on_the_way = FuturesUnordered::new();
-        Ok((Self { connection, channel, replies, orders, answers, on_the_way, sent: 0 }, live))
+        let (on_the_way, lines) = Default::default();
+        Ok((Self { connection, channel, replies, orders, answers, on_the_way, lines, sent: 0 }, live))
     }
 
     /// Publishes and hears answers until the connection is lost; why it was.
     async fn run(mut self, publishing: &Publishing) -> String {
+        let mut looks = tokio::time::interval(LOOK);
+        let mut pause = pin!(sleep_until(Instant::now()));
         let reason = loop {
             tokio::select! {
                 biased;
                 Some(settled) = self.on_the_way.next() => {
-                    if let Err(reason) = self.settle(settled).await {
+                    if let Err(reason) = self.settle(settled) {
                         break reason;
                     }
                 }
@@ -109,13 +122,14 @@ impl Session {
                     Some(Err(error)) => break error.to_string(),
                     None => break "the reply queue is gone".to_owned(),
                 },
-                () = lost(&self.connection, &self.channel) => break "the connection is gone".to_owned(),
+                _ = looks.tick() => if is_lost(&self.connection, &self.channel) {
+                    break "the connection is gone".to_owned();
+                },
+                () = &mut pause, if self.lines.is_ready() => pause.as_mut().reset(self.send()),
                 order = self.orders.recv() => match order {
-                    Some(order) => {
-                        if let Err(reason) = self.publish(order).await {
-                            break reason;
-                        }
-                    }
+                    Some(order) if order.durable => self.lines.enter(order),
+                    // Whoever waits for an answer is not to wait longer than for the broker.
+                    Some(order) => self.publish(order),
                     None => break "nobody publishes any more".to_owned(),
                 },
             }
@@ -125,10 +139,9 @@ impl Session {
         // What was not sent is told so; what is on the way is dropped with the session, and so is not known.
         self.orders.close();
         while let Ok(order) = self.orders.try_recv() {
-            if let Some(verdict) = order.verdict {
-                let _ = verdict.send(Verdict::Unsent);
-            }
+            order.tell(Verdict::Unsent);
         }
+        self.lines.drain().for_each(|order| order.tell(Verdict::Unsent));
         reason
     }
 
@@ -138,14 +151,23 @@ impl Session {
         }
     }
 
+    /// Sends what can be sent; when that is done again.
+    fn send(&mut self) -> Instant {
+        let orders = self.lines.take();
+        let requests = orders.iter().map(|order| order.verdicts.len()).sum::<usize>();
+        orders.into_iter().for_each(|order| self.publish(order));
+        let apart = APART_FOR_EACH * u32::try_from(requests.saturating_sub(1)).unwrap_or(u32::MAX).min(1_000);
+        Instant::now() + apart.min(FURTHEST_APART)
+    }
+
     /// Puts a message on the way. Polled once here, in order: that is when it takes its number and its place among the frames.
-    async fn publish(&mut self, mut order: Order) -> Result<(), String> {
+    fn publish(&mut self, mut order: Order) {
         self.sent += 1;
         let id = self.sent.to_string();
         let properties = order.properties(ShortString::from(id.as_str()));
-        let Order { queue, body, verdict, room, durable, .. } = order;
+        let Order { queue, body, verdicts, room, durable, .. } = order;
         let (channel, routing_key) = (self.channel.clone(), ShortString::from(queue.as_str()));
-        let sent = Sent { id, queue, verdict, _room: room };
+        let sent = Sent { id, queue, verdicts, _room: room };
         let mut publishing = async move {
             let options = BasicPublishOptions { mandatory: durable, immediate: false };
             let confirm = channel.basic_publish("".into(), routing_key, options, &body, properties).await;
@@ -156,25 +178,24 @@ impl Session {
             }
         }
         .boxed();
-        match poll!(&mut publishing) {
+        match (&mut publishing).now_or_never() {
             // It never reached the frames; the connection's loss is heard in a moment.
-            std::task::Poll::Ready((sent, Err(_))) => sent.tell(Verdict::Unsent),
+            Some((sent, Err(_))) => sent.tell(Verdict::Unsent),
             // The broker was faster than this thread.
-            std::task::Poll::Ready(settled) => return self.settle(settled).await,
-            std::task::Poll::Pending => self.on_the_way.push(publishing),
+            Some(settled) => self.on_the_way.push(ready(settled).boxed()),
+            None => self.on_the_way.push(publishing),
         }
-        Ok(())
     }
 
     /// Tells the verdicts. The library attaches a returned message to whichever confirm comes next, not always to its own; so all that are
     /// settled now are looked at together, and after a return nothing else is taken for confirmed.
-    async fn settle(&mut self, first: Settled) -> Result<(), String> {
+    fn settle(&mut self, first: Settled) -> Result<(), String> {
         let mut settled = vec![first];
         let mut idle = 0;
         while idle < 2 {
-            match poll!(self.on_the_way.next()) {
-                std::task::Poll::Ready(Some(more)) => settled.push(more),
-                _ => idle += 1,
+            match self.on_the_way.next().now_or_never().flatten() {
+                Some(more) => settled.push(more),
+                None => idle += 1,
             }
         }
         let mut returned = HashSet::new();
@@ -191,7 +212,10 @@ impl Session {
             told.push((sent, verdict));
         }
         if returned.is_empty() {
-            told.into_iter().for_each(|(sent, verdict)| sent.tell(verdict));
+            for (sent, verdict) in told {
+                self.lines.settled(&sent.queue);
+                sent.tell(verdict);
+            }
             return Ok(());
         }
         for (sent, verdict) in told {

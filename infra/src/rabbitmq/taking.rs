@@ -1,13 +1,19 @@
 //! Taking from a partition's queue, from its channel's opening to its close.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
 use fanfare_domain::partitions::Partition;
-use lapin::{Channel, Connection};
+use lapin::{Acker, Channel, Connection, options::BasicAckOptions};
 use tokio::sync::{OnceCell, watch};
-use tracing::debug;
+use tracing::{debug, warn};
 
-use super::connections::{lost, within};
+use super::{
+    acks::{Acks, Due},
+    connections::{lost, within},
+};
 
 /// The channel of one consumer. It is closed once it is ended and nothing of it is in hand; whatever is not acked then goes back to the
 /// queue, all at once and in order. The consumer is not cancelled before: nobody else may begin while something of it is out.
@@ -17,13 +23,22 @@ pub(super) struct Taking {
     connection: Arc<Connection>,
     ended: watch::Sender<bool>,
     in_hand: Mutex<usize>,
+    acks: Acks,
     closed: OnceCell<()>,
 }
 
 impl Taking {
     pub fn new(partition: Partition, connection: Arc<Connection>, channel: Channel) -> Self {
         let ended = watch::Sender::new(false);
-        Self { partition, channel, connection, ended, in_hand: Mutex::default(), closed: OnceCell::new() }
+        Self {
+            partition,
+            channel,
+            connection,
+            ended,
+            in_hand: Mutex::default(),
+            acks: Acks::default(),
+            closed: OnceCell::new(),
+        }
     }
 
     /// Whether messages come now.
@@ -59,12 +74,41 @@ impl Taking {
         *self.lock() -= 1;
     }
 
+    /// Acknowledges so many messages, up to the one with this acker, soon if not at once.
+    pub async fn ack(self: &Arc<Self>, last: Acker, messages: usize) {
+        match self.acks.note(last, messages, Instant::now()) {
+            Due::Now => self.ack_now().await,
+            Due::In(pause) => {
+                let this = Arc::clone(self);
+                tokio::spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    this.ack_now().await;
+                });
+            }
+            Due::Awaited => {}
+        }
+    }
+
+    /// Acknowledges all that is settled.
+    async fn ack_now(&self) {
+        let Some(last) = self.acks.take(Instant::now()) else { return };
+        match within(last.ack(BasicAckOptions { multiple: true })).await {
+            Ok(true) => {}
+            // They are handed out again, and found to be stored already.
+            lost => {
+                warn!(partition = self.partition, error = ?lost.err(), "What is stored could not be acknowledged");
+                self.end();
+            }
+        }
+    }
+
     /// Closes the channel if it is ended and nothing is in hand; returns once it is closed.
     pub async fn close_when_idle(&self) {
         if *self.lock() > 0 || !*self.ended.borrow() {
             return;
         }
         let close = async {
+            self.ack_now().await;
             if let Err(error) = within(self.channel.close(200, "OK".into())).await {
                 // Then it went with its connection, which gives back as much.
                 debug!(partition = self.partition, error, "A channel could not be closed in good order");

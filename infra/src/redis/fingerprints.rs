@@ -86,6 +86,9 @@ fn delete(names: &Names, message: &Accepted) -> (String, Cmd) {
 #[async_trait]
 impl Intake for Fingerprints {
     async fn submit(&self, messages: Vec<Accepted>, ack: Ack) -> Vec<Result<Receipt, IntakeError>> {
+        if messages.iter().all(|message| !message.keyed) {
+            return self.intake.submit(messages, ack).await;
+        }
         let known = self.compare(&messages).await;
         let names = self.redis.names();
         let deletes: Vec<_> =

@@ -50,6 +50,9 @@ const SQLITE_SETTINGS: &str = "pragma busy_timeout = 5000; pragma journal_mode =
     pragma foreign_keys = on; pragma cache_size = -32000; pragma temp_store = memory;
     pragma wal_autocheckpoint = 4000; pragma journal_size_limit = 67108864;";
 
+/// What reading connections have besides: each would fill a cache of its own with the past that it reads, of which the kernel has a copy for all of them.
+const SQLITE_READING: &str = "pragma query_only = on; pragma cache_size = -2000;";
+
 /// Expands one body for the connection of either engine; the body's value is a `QueryResult`.
 macro_rules! on_dialect {
     ($conn:expr, |$c:ident| $body:expr) => {
@@ -100,6 +103,13 @@ pub(super) struct Pooled {
     given_up: Arc<AtomicBool>,
 }
 
+impl Pooled {
+    /// It is closed once it is not used any more.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Deref for Pooled {
     type Target = AsyncPgConnection;
 
@@ -128,7 +138,7 @@ impl Db {
         let url = path.to_str().ok_or_else(|| StoreError::unavailable("the path of the database is not UTF-8"))?;
         make_private(path).map_err(StoreError::unavailable)?;
         let writer = sqlite_pool(url, SQLITE_SETTINGS.to_owned(), 1)?;
-        let reading = format!("{SQLITE_SETTINGS} pragma query_only = on;");
+        let reading = format!("{SQLITE_SETTINGS} {SQLITE_READING}");
         let readers = sqlite_pool(url, reading.clone(), READERS)?;
         let watchers = sqlite_pool(url, reading, WATCH_READERS)?;
         let db = Self::new(Engine::Sqlite { writer, readers, watchers, revoked: Arc::default() });
@@ -149,6 +159,11 @@ impl Db {
 
     fn new(engine: Engine) -> Self {
         Self { engine, runtime: Handle::current(), given_up: Arc::default() }
+    }
+
+    /// The runtime that carries all connections.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// How Postgres is reached; `None` for SQLite.

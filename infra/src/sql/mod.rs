@@ -8,6 +8,7 @@ use fanfare_domain::{StoreError, Timestamp, history::MessageLog};
 use crate::sealing::Sealer;
 use db::{Conn, Db};
 use failures::failure;
+use messages::Gathering;
 
 mod accounts;
 mod apps;
@@ -46,6 +47,7 @@ const POSTGRES_CONNECTIONS: usize = 16;
 pub struct SqlStore {
     db: Db,
     sealer: Sealer,
+    appends: Arc<Gathering>,
 }
 
 /// How the connection that writes to SQLite is set.
@@ -60,7 +62,7 @@ pub struct SqliteSettings {
 impl SqlStore {
     /// Opens a SQLite file, and makes it if it is not there. Call [`SqlStore::migrate`] before anything else.
     pub async fn open_sqlite(path: &Path, sealer: Sealer) -> Result<Self, StoreError> {
-        Ok(Self { db: Db::open_sqlite(path).await?, sealer })
+        Ok(Self { db: Db::open_sqlite(path).await?, sealer, appends: Arc::default() })
     }
 
     /// Connects to a Postgres database, with 16 connections at most. Call [`SqlStore::migrate`] before anything else.
@@ -72,7 +74,7 @@ impl SqlStore {
     /// Connects to a Postgres database with so many connections at most, and a few more: two for the leases of a worker, and what
     /// must be known at every moment, most often one.
     pub async fn connect_postgres_with(url: &str, connections: usize, sealer: Sealer) -> Result<Self, StoreError> {
-        Ok(Self { db: Db::connect_postgres(url, connections).await?, sealer })
+        Ok(Self { db: Db::connect_postgres(url, connections).await?, sealer, appends: Arc::default() })
     }
 
     /// What seals the secrets in it.

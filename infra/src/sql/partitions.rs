@@ -53,7 +53,10 @@ const TAKE: &str = "
         order by taken.id limit $2 for update of taken skip locked
     )";
 const OWNED: &str = "select id, generation from partitions where owner = $1 order by id";
-const GIVE_ALL: &str = "update partitions set owner = null where owner = $1";
+/// In their order, as an append locks those that it needs.
+const GIVE_ALL: &str = "
+    update partitions set owner = null
+    where id in (select id from partitions where owner = $1 order by id for update)";
 
 #[derive(QueryableByName)]
 struct Counts {

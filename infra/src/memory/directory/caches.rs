@@ -80,15 +80,20 @@ where
 
     /// The cached value, or what `read` gives; at the same time only one read is made for a key. While the source is away, what was
     /// found last stands.
-    pub async fn get(
+    pub async fn get<R: Future<Output = Result<Option<V>, StoreError>>>(
         &self,
         key: &K,
-        read: impl Future<Output = Result<Option<V>, StoreError>>,
+        read: impl FnOnce() -> R,
     ) -> Result<Option<Arc<V>>, StoreError> {
         let age =
             Age { generation: self.generation(key).load(Ordering::SeqCst), doubts: self.doubts.load(Ordering::SeqCst) };
-        let fresh = self.entries.try_get_with((key.clone(), age), self.read(key, age.generation, read));
-        fresh.await.map(|entry| entry.value).map_err(shared)
+        let place = (key.clone(), age);
+        // What is there is asked for with every request, and what reading takes is not put together for it.
+        if let Some(entry) = self.entries.get(&place).await {
+            return Ok(entry.value);
+        }
+        let fresh = self.entries.try_get_with(place, self.read(key, age.generation, read()));
+        fresh.await.map(|entry| entry.value).map_err(|failure| failure.repeated())
     }
 
     async fn read(
@@ -137,18 +142,6 @@ where
     fn generation(&self, key: &K) -> &AtomicU64 {
         let hash = usize::try_from(self.hasher.hash_one(key) % GENERATIONS as u64).expect("a remainder is small");
         &self.generations[hash]
-    }
-}
-
-/// One failed read is the failure of everybody who waited for it.
-fn shared(failure: Arc<StoreError>) -> StoreError {
-    match &*failure {
-        StoreError::Conflict => StoreError::Conflict,
-        StoreError::Rejected(why) => StoreError::Rejected(why.clone()),
-        StoreError::Fenced => StoreError::Fenced,
-        StoreError::Full(most) => StoreError::Full(*most),
-        StoreError::Corrupt(what) => StoreError::Corrupt(what.clone()),
-        StoreError::Unavailable(_) => StoreError::unavailable(failure),
     }
 }
 

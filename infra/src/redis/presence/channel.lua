@@ -91,9 +91,12 @@ local function enter(client, connection, data, info, most, since, said, settling
   keep(client, member)
   redis.call('ZADD', order, 0, client)
   begin()
-  -- Right after everything was forgotten, those who watch still know it all.
-  local is_young = is_named_again and now - tonumber(redis.call('HGET', life, 'begun')) < tonumber(settling)
-  if not is_young then
+  -- Whoever was here before this life began was forgotten with the one before it. Right after that, those who watch still know it all.
+  local begun = tonumber(redis.call('HGET', life, 'begun'))
+  if is_named_again and tonumber(since) < begun and now - begun < tonumber(settling) then
+    -- Whoever asks who is there is to know that others may not have been named again.
+    redis.call('HSET', life, 'forgot', 1)
+  else
     if is_new then say('enter', client, member) elseif says_else then say('update', client, member) end
   end
   return { 'ok', whole(member.said), whole(member.since) }
@@ -102,9 +105,9 @@ end
 if asked == 'page' then
   local from = ARGV[5] == '' and '-' or '(' .. ARGV[5]
   local clients = redis.call('ZRANGEBYLEX', order, from, '+', 'LIMIT', 0, ARGV[6])
-  local known = redis.call('HMGET', life, 'begun', 'version')
+  local known = redis.call('HMGET', life, 'begun', 'version', 'forgot')
   local begun = known[1] and tonumber(known[1]) or 0
-  local page = { 'ok', whole(redis.call('HLEN', members)), known[2] or '0', whole(begun), whole(math.max(now - begun, 0)) }
+  local page = { 'ok', whole(redis.call('HLEN', members)), known[2] or '0', whole(begun), whole(math.max(now - begun, 0)), known[3] or '0' }
   for _, client in ipairs(clients) do
     local member = find(client)
     if member then

@@ -75,6 +75,8 @@ async fn rounds(node: Arc<Node>) {
     let mut round = 0u64;
     loop {
         let begun = Instant::now();
+        // What it could not tell now it tells in the next round.
+        let _ = node.are_named_again().await;
         if round.is_multiple_of(VERIFY_EVERY) {
             node.verify().await;
         }
@@ -183,6 +185,10 @@ impl Presence for RedisPresence {
 
     async fn page(&self, place: &Place, after: Option<&ClientName>, limit: u32) -> Result<MemberPage, PresenceError> {
         Ok(self.node.page(place, after, limit).await?)
+    }
+
+    async fn count(&self, place: &Place) -> Result<u64, PresenceError> {
+        Ok(self.node.count(place).await?)
     }
 
     async fn snapshot(&self, place: &Place) -> Result<Snapshot, PresenceError> {

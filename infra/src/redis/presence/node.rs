@@ -34,6 +34,8 @@ pub(super) struct Node {
     pub renewal: Notify,
     /// Wakes the rounds.
     pub doubt: Notify,
+    /// Since when Redis knows anything, as this node heard last, in ms; 0 before.
+    pub begun: AtomicU64,
     /// Notes in the registry are made and taken back one after the other.
     pub noting: tokio::sync::Mutex<()>,
 }
@@ -53,6 +55,7 @@ impl Node {
             has_retired: AtomicBool::default(),
             renewal: Notify::new(),
             doubt: Notify::new(),
+            begun: AtomicU64::default(),
             noting: tokio::sync::Mutex::default(),
         })
     }

@@ -9,7 +9,10 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function whole(number) return string.format('%.0f', number) end
 
 -- Nobody asks for so long only if nobody can: then Redis was away.
-local known = redis.call('HMGET', life, 'asked', 'back')
+local known = redis.call('HMGET', life, 'asked', 'back', 'begun')
+-- Since when anything is known. An older build did not say.
+local begun = known[3] or (known[1] and '0') or whole(now)
+if not known[3] then redis.call('HSET', life, 'begun', begun) end
 if not known[1] or now - tonumber(known[1]) > lease / 2 then redis.call('HSET', life, 'back', whole(now)) end
 redis.call('HSET', life, 'asked', whole(now))
 local is_settled = now - tonumber(redis.call('HGET', life, 'back')) >= settling
@@ -19,7 +22,12 @@ local function is_alive()
   return ends and (tonumber(ends) > now or not is_settled)
 end
 
-if asked == 'begin' then
+if asked == 'whole' then
+  -- A node that knew of something earlier tells all others that it was forgotten.
+  if ARGV[5] ~= '' and ARGV[5] ~= begun then redis.call('HSET', life, 'forgot', 1) end
+  local left = settling - (now - tonumber(begun))
+  return { begun, whole(redis.call('HEXISTS', life, 'forgot') == 1 and math.max(left, 0) or 0) }
+elseif asked == 'begin' then
   redis.call('ZADD', holders, now + lease, holder)
   return 1
 elseif asked == 'renew' then

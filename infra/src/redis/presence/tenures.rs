@@ -126,6 +126,16 @@ impl Node {
         }
     }
 
+    /// Whether Redis has forgotten everything a moment ago, so that members may not have been named again. A node that knew it before tells
+    /// those that did not.
+    pub async fn are_named_again(&self) -> Result<bool, RedisFault> {
+        let known = self.begun.load(Ordering::SeqCst);
+        let call = self.on_registry("whole", "").arg(if known == 0 { String::new() } else { known.to_string() });
+        let (begun, left) = self.ask_registry::<(u64, u64)>(call).await?;
+        self.begun.store(begun, Ordering::SeqCst);
+        Ok(left > 0)
+    }
+
     /// Ends the tenure in good order: who does not come back leaves after the grace.
     pub async fn retire(&self) -> Result<(), RedisFault> {
         self.has_retired.store(true, Ordering::SeqCst);

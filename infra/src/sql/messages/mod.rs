@@ -1,7 +1,5 @@
 //! The log of messages in SQL: append, read, sweep.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use fanfare_domain::{
     StoreError, Timestamp,
@@ -13,8 +11,10 @@ use fanfare_domain::{
 use fanfare_protocol::{ChannelName, requests::Range};
 
 use super::{SqlStore, db::Conn, failures::append_failure};
+pub(super) use gathering::Gathering;
 use plans::Pending;
 
+mod gathering;
 mod heads;
 pub(super) mod lifetimes;
 mod pages;
@@ -29,10 +29,10 @@ impl MessageLog for SqlStore {
         if messages.is_empty() {
             return Ok(Vec::new());
         }
-        let pending: Arc<[Pending]> = messages.iter().map(Pending::from).collect();
         if self.db.target().is_some() {
-            return postgres::append(&self.db, fence, pending).await;
+            return self.appends.append(&self.db, fence, messages.iter().map(Pending::from).collect()).await;
         }
+        let pending: Vec<Pending> = messages.iter().map(Pending::from).collect();
         // A file has one process, so its fence holds.
         self.db
             .work(|db| async move {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use diesel::prelude::*;
 use fanfare_domain::{
     history::Appended,
-    ids::AppId,
+    ids::{AppId, MessageId},
     publishing::{Accepted, IDEMPOTENCY_WINDOW},
 };
-use fanfare_protocol::{ChannelName, Epoch, Serial};
+use fanfare_protocol::{ChannelName, ClientName, Epoch, EventName, Serial};
+use serde_json::value::RawValue;
 
 use crate::sql::{schema::messages, stored, timestamp};
 
@@ -22,12 +23,12 @@ const SLACK: Duration = Duration::from_secs(3_600);
 pub(super) struct Pending {
     pub app: AppId,
     pub channel: ChannelName,
-    pub id: String,
+    pub id: MessageId,
     time: i64,
-    name: Option<String>,
-    client: Option<String>,
+    name: Option<EventName>,
+    client: Option<ClientName>,
     headers: Option<String>,
-    data: String,
+    data: Box<RawValue>,
     /// Only of a message with an idempotency key.
     fingerprint: Option<[u8; 16]>,
     redelivered: bool,
@@ -39,6 +40,11 @@ impl Pending {
     pub fn may_be_stored(&self) -> bool {
         self.fingerprint.is_some() || self.redelivered
     }
+
+    /// What its texts measure, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.data.get().len() + self.headers.as_ref().map_or(0, String::len)
+    }
 }
 
 impl From<&Accepted> for Pending {
@@ -48,15 +54,15 @@ impl From<&Accepted> for Pending {
         Self {
             app: accepted.app.clone(),
             channel: accepted.channel.clone(),
-            id: message.id.as_str().to_owned(),
+            id: message.id.clone(),
             time: stored(message.time),
-            name: message.name.as_ref().map(|name| name.as_str().to_owned()),
-            client: message.client.as_ref().map(|client| client.as_str().to_owned()),
+            name: message.name.clone(),
+            client: message.client.clone(),
             headers: message
                 .headers
                 .as_ref()
                 .map(|headers| serde_json::to_string(headers).expect("headers are strings")),
-            data: message.data.get().to_owned(),
+            data: message.data.clone(),
             fingerprint: accepted.keyed.then_some(accepted.fingerprint),
             redelivered: accepted.redelivered,
             life_ms: i64::try_from(life.as_millis()).unwrap_or(i64::MAX),
@@ -67,18 +73,18 @@ impl From<&Accepted> for Pending {
 /// A row of `messages`. Each has every column, so that SQLite prepares the statement once.
 #[derive(Debug, Insertable)]
 #[diesel(table_name = messages, treat_none_as_default_value = false)]
-pub(super) struct MessageRow {
-    pub app_id: String,
-    pub channel: String,
+pub(super) struct MessageRow<'a> {
+    pub app_id: &'a str,
+    pub channel: &'a str,
     pub serial: i64,
-    pub id: String,
+    pub id: &'a str,
     pub time: i64,
-    pub name: Option<String>,
-    pub client: Option<String>,
-    pub headers: Option<String>,
-    pub fingerprint: Option<Vec<u8>>,
+    pub name: Option<&'a str>,
+    pub client: Option<&'a str>,
+    pub headers: Option<&'a str>,
+    pub fingerprint: Option<&'a [u8]>,
     pub expires_at: i64,
-    pub data: String,
+    pub data: &'a str,
 }
 
 /// A channel's last serial and time.
@@ -127,12 +133,12 @@ pub(super) struct Known {
     /// The heads of the channels that are there.
     pub heads: BTreeMap<ChannelKey, ChannelHead>,
     /// By message id, the latest place that it took, of all that may be stored.
-    pub taken: HashMap<(ChannelKey, String), Taken>,
+    pub taken: HashMap<(ChannelKey, MessageId), Taken>,
 }
 
 /// What an append writes and answers.
-pub(super) struct Plan {
-    pub rows: Vec<MessageRow>,
+pub(super) struct Plan<'a> {
+    pub rows: Vec<MessageRow<'a>>,
     pub heads: BTreeMap<ChannelKey, ChannelHead>,
     pub outcomes: Vec<Appended>,
 }
@@ -148,7 +154,7 @@ pub(super) fn channels(pending: &[Pending]) -> BTreeSet<(&AppId, &ChannelName)> 
 }
 
 /// Gives each new message the next serial of its channel, in the order given.
-pub(super) fn plan(pending: &[Pending], known: Known) -> Plan {
+pub(super) fn plan(pending: &[Pending], known: Known) -> Plan<'_> {
     let Known { apps, heads, mut taken } = known;
     let mut plan = Plan { rows: Vec::with_capacity(pending.len()), heads, outcomes: Vec::with_capacity(pending.len()) };
     for message in pending {
@@ -161,11 +167,11 @@ pub(super) fn plan(pending: &[Pending], known: Known) -> Plan {
     plan
 }
 
-fn place(
-    message: &Pending,
+fn place<'a>(
+    message: &'a Pending,
     app_epoch: &Epoch,
-    plan: &mut Plan,
-    taken: &mut HashMap<(ChannelKey, String), Taken>,
+    plan: &mut Plan<'a>,
+    taken: &mut HashMap<(ChannelKey, MessageId), Taken>,
 ) -> Appended {
     let key = (message.app.clone(), message.channel.clone());
     let head = match plan.heads.entry(key.clone()) {
@@ -187,19 +193,41 @@ fn place(
 }
 
 impl Pending {
-    fn row(&self, serial: i64, time: i64) -> MessageRow {
+    fn row(&self, serial: i64, time: i64) -> MessageRow<'_> {
         MessageRow {
-            app_id: self.app.as_str().to_owned(),
-            channel: self.channel.as_str().to_owned(),
+            app_id: self.app.as_str(),
+            channel: self.channel.as_str(),
             serial,
-            id: self.id.clone(),
+            id: self.id.as_str(),
             time,
-            name: self.name.clone(),
-            client: self.client.clone(),
-            headers: self.headers.clone(),
-            fingerprint: self.fingerprint.map(|fingerprint| fingerprint.to_vec()),
+            name: self.name.as_ref().map(EventName::as_str),
+            client: self.client.as_ref().map(ClientName::as_str),
+            headers: self.headers.as_deref(),
+            fingerprint: self.fingerprint.as_ref().map(<[u8; 16]>::as_slice),
             expires_at: time.saturating_add(self.life_ms).min(LAST_MOMENT),
-            data: self.data.clone(),
+            data: self.data.get(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod samples {
+    use super::*;
+
+    /// A message that waits for its place.
+    pub fn pending() -> Pending {
+        Pending {
+            app: AppId::generate(),
+            channel: ChannelName::parse("a").unwrap(),
+            id: MessageId::generate(),
+            time: 1,
+            name: None,
+            client: None,
+            headers: None,
+            data: RawValue::from_string("1".to_owned()).unwrap(),
+            fingerprint: None,
+            redelivered: false,
+            life_ms: 1,
         }
     }
 }

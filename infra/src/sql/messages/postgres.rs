@@ -1,14 +1,15 @@
 //! An append to Postgres: lock, then look, then insert, each one statement that sees what the last one left.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use diesel::{
     QueryableByName, sql_query,
     sql_types::{Array, BigInt, Binary, Integer, Nullable, Text},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use fanfare_domain::{StoreError, history::Appended, ids::AppId, partitions::Fence};
 use fanfare_protocol::{ChannelName, Epoch};
+use futures::try_join;
 
 use super::{
     lifetimes::{self, Leaf},
@@ -24,13 +25,15 @@ use crate::sql::{
 /// How often an append is begun anew because its channels or tables were made or dropped by others just now.
 const ATTEMPTS: usize = 3;
 
-/// The fence, the apps and the heads of the channels. Rows are made for channels that have none, so that there is something to lock; one
+/// The fences, the apps and the heads of the channels. Rows are made for channels that have none, so that there is something to lock; one
 /// that another append makes at the same time is not seen yet. The order keeps two appends from waiting for each other.
 const LOCK: &str = "
     with wanted as materialized (
         select app_id, channel from unnest($1, $2) as wanted (app_id, channel)
     ), fence as materialized (
-        select generation from partitions where id = $3 for share
+        select partitions.id from partitions join unnest($3, $4) as held (id, generation)
+        on held.id = partitions.id and held.generation = partitions.generation
+        order by partitions.id for share of partitions
     ), app as materialized (
         select id, epoch from apps where id in (select app_id from wanted) order by id for key share
     ), locked as materialized (
@@ -45,7 +48,7 @@ const LOCK: &str = "
         on conflict do nothing returning app_id, channel, epoch, serial, time
     )
     select wanted.app_id, wanted.channel, app.epoch as app_epoch, head.epoch, head.serial, head.time,
-        (select generation from fence) as generation
+        (select count(*) from fence) as held
     from wanted left join app on app.id = wanted.app_id
     left join (select * from locked union all select * from made) as head
         on head.app_id = wanted.app_id and head.channel = wanted.channel";
@@ -85,8 +88,9 @@ struct LockedRow {
     serial: Option<i64>,
     #[diesel(sql_type = Nullable<BigInt>)]
     time: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    generation: Option<i64>,
+    /// So many fences hold.
+    #[diesel(sql_type = BigInt)]
+    held: i64,
 }
 
 #[derive(QueryableByName)]
@@ -116,17 +120,18 @@ impl From<StoreError> for Undone {
     }
 }
 
-/// Returns when the commit is on disk.
+/// Appends a part of these messages under all of these fences. Returns when the commit is on disk.
 pub(super) async fn append(
     db: &Db,
-    fence: Option<Fence>,
+    fences: &[Fence],
     pending: Arc<[Pending]>,
+    part: Range<usize>,
 ) -> Result<Vec<Appended>, StoreError> {
     for _ in 0..ATTEMPTS {
-        let pending = pending.clone();
+        let (fences, pending, part) = (fences.to_vec(), pending.clone(), part.clone());
         let attempt = db.work(|db| async move {
             let mut conn = db.write().await?;
-            match append_once(&mut conn, fence, &pending).await {
+            match append_once(&mut conn, &fences, &pending[part]).await {
                 Err(Undone::Failed(failed)) => Err(failed),
                 attempt => Ok(attempt),
             }
@@ -140,47 +145,54 @@ pub(super) async fn append(
     Err(StoreError::unavailable("others make or drop what an append needs"))
 }
 
-async fn append_once(conn: &mut Conn, fence: Option<Fence>, pending: &[Pending]) -> Result<Vec<Appended>, Undone> {
-    conn.begin().await?;
-    let appended = match conn {
-        Conn::Postgres(conn) => append_all(conn, fence, pending).await,
-        Conn::Sqlite(_) => unreachable!("this is Postgres"),
-    };
-    conn.finish(appended).await
+async fn append_once(conn: &mut Conn, fences: &[Fence], pending: &[Pending]) -> Result<Vec<Appended>, Undone> {
+    let Conn::Postgres(conn) = conn else { unreachable!("this is Postgres") };
+    let appended = append_all(conn, fences, pending).await;
+    if appended.is_err() && (&**conn).batch_execute("rollback").await.is_err() {
+        // Nobody is to find it half-way through a transaction.
+        conn.give_up();
+    }
+    appended
 }
 
+/// It begins the transaction and locks in one trip to the server. The commit waits for the insert, which takes a trip of its own where its connection does not
+/// know it yet: a commit that was sent along would overtake it, and it would run after the locks were let go.
 async fn append_all(
-    conn: &mut AsyncPgConnection,
-    fence: Option<Fence>,
+    mut conn: &AsyncPgConnection,
+    fences: &[Fence],
     pending: &[Pending],
 ) -> Result<Vec<Appended>, Undone> {
     let mut known = Known::default();
-    lock(conn, fence, pending, &mut known).await?;
+    let mut other = conn;
+    let begun = async { other.batch_execute("begin").await.map_err(|error| Undone::from(failure(error))) };
+    try_join!(begun, lock(conn, fences, pending, &mut known))?;
     look(conn, pending, &mut known).await?;
     let plan = plans::plan(pending, known);
     if !plan.rows.is_empty() {
         insert(conn, &plan).await?;
     }
+    conn.batch_execute("commit").await.map_err(failure)?;
     Ok(plan.outcomes)
 }
 
-/// An app that is locked here cannot be removed before the commit, and a partition not change hands.
+/// An app that is locked here cannot be removed before the commit, and no partition change hands.
 async fn lock(
-    conn: &mut AsyncPgConnection,
-    fence: Option<Fence>,
+    mut conn: &AsyncPgConnection,
+    fences: &[Fence],
     pending: &[Pending],
     known: &mut Known,
 ) -> Result<(), Undone> {
     let (apps, channels): (Vec<_>, Vec<_>) =
         plans::channels(pending).into_iter().map(|(app, channel)| (app.as_str(), channel.as_str())).unzip();
-    let partition = fence.map(|fence| i32::from(fence.partition));
+    let partitions: Vec<_> = column(fences, |fence| i32::from(fence.partition));
     let query = sql_query(LOCK)
         .bind::<Array<Text>, _>(apps)
         .bind::<Array<Text>, _>(channels)
-        .bind::<Nullable<Integer>, _>(partition);
-    let rows: Vec<LockedRow> = Prepared(query).load(conn).await.map_err(append_failure)?;
+        .bind::<Array<Integer>, _>(partitions)
+        .bind::<Array<BigInt>, _>(column(fences, |fence| fence.generation));
+    let rows: Vec<LockedRow> = Prepared(query).load(&mut conn).await.map_err(append_failure)?;
     for row in rows {
-        if fence.is_some_and(|fence| row.generation != Some(fence.generation)) {
+        if usize::try_from(row.held) != Ok(fences.len()) {
             return Err(StoreError::Fenced.into());
         }
         let Some(app_epoch) = row.app_epoch else { continue };
@@ -195,7 +207,7 @@ async fn lock(
     Ok(())
 }
 
-async fn look(conn: &mut AsyncPgConnection, pending: &[Pending], known: &mut Known) -> Result<(), StoreError> {
+async fn look(mut conn: &AsyncPgConnection, pending: &[Pending], known: &mut Known) -> Result<(), StoreError> {
     let wanted: Vec<&Pending> = pending.iter().filter(|message| message.may_be_stored()).collect();
     if wanted.is_empty() {
         return Ok(());
@@ -204,7 +216,7 @@ async fn look(conn: &mut AsyncPgConnection, pending: &[Pending], known: &mut Kno
         .bind::<Array<Text>, _>(column(&wanted, |message| message.app.as_str()))
         .bind::<Array<Text>, _>(column(&wanted, |message| message.channel.as_str()))
         .bind::<Array<Text>, _>(column(&wanted, |message| message.id.as_str()));
-    let rows: Vec<TakenRow> = Prepared(query).load(conn).await.map_err(failure)?;
+    let rows: Vec<TakenRow> = Prepared(query).load(&mut conn).await.map_err(failure)?;
     for row in rows {
         let message = usize::try_from(row.at - 1).ok().and_then(|at| wanted.get(at));
         let message = message.ok_or_else(|| corrupt("unnest", "an ordinality that was not asked for"))?;
@@ -214,28 +226,28 @@ async fn look(conn: &mut AsyncPgConnection, pending: &[Pending], known: &mut Kno
     Ok(())
 }
 
-async fn insert(conn: &mut AsyncPgConnection, Plan { rows, heads, .. }: &Plan) -> Result<(), Undone> {
+async fn insert(mut conn: &AsyncPgConnection, Plan { rows, heads, .. }: &Plan<'_>) -> Result<(), Undone> {
     let moved: Vec<_> = heads.iter().filter(|(_, head)| head.moved).collect();
     let query = sql_query(INSERT)
         .bind::<Array<Text>, _>(column(&moved, |((app, _), _)| app.as_str()))
         .bind::<Array<Text>, _>(column(&moved, |((_, channel), _)| channel.as_str()))
         .bind::<Array<BigInt>, _>(column(&moved, |(_, head)| head.serial))
         .bind::<Array<BigInt>, _>(column(&moved, |(_, head)| head.time))
-        .bind::<Array<Text>, _>(column(rows, |row| row.app_id.as_str()))
-        .bind::<Array<Text>, _>(column(rows, |row| row.channel.as_str()))
+        .bind::<Array<Text>, _>(column(rows, |row| row.app_id))
+        .bind::<Array<Text>, _>(column(rows, |row| row.channel))
         .bind::<Array<BigInt>, _>(column(rows, |row| row.serial))
-        .bind::<Array<Text>, _>(column(rows, |row| row.id.as_str()))
+        .bind::<Array<Text>, _>(column(rows, |row| row.id))
         .bind::<Array<BigInt>, _>(column(rows, |row| row.time))
-        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.name.as_deref()))
-        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.client.as_deref()))
-        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.headers.as_deref()))
-        .bind::<Array<Nullable<Binary>>, _>(column(rows, |row| row.fingerprint.as_deref()))
+        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.name))
+        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.client))
+        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.headers))
+        .bind::<Array<Nullable<Binary>>, _>(column(rows, |row| row.fingerprint))
         .bind::<Array<BigInt>, _>(column(rows, |row| row.expires_at))
-        .bind::<Array<Text>, _>(column(rows, |row| row.data.as_str()));
-    match Prepared(query).execute(conn).await {
+        .bind::<Array<Text>, _>(column(rows, |row| row.data));
+    match Prepared(query).execute(&mut conn).await {
         Ok(_) => Ok(()),
         Err(error) if lacks_partition(&error) => {
-            let leaf = |row: &MessageRow| Leaf::of(row.time, row.expires_at);
+            let leaf = |row: &MessageRow<'_>| Leaf::of(row.time, row.expires_at);
             Err(Undone::Lacks(rows.iter().map(leaf).collect()))
         }
         Err(error) => Err(append_failure(error).into()),

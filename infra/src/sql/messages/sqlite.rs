@@ -53,7 +53,7 @@ fn look_up(conn: &mut SqliteConnection, pending: &[Pending]) -> QueryResult<Know
         let taken = messages::table
             .filter(messages::app_id.eq(message.app.as_str()))
             .filter(messages::channel.eq(message.channel.as_str()))
-            .filter(messages::id.eq(&message.id))
+            .filter(messages::id.eq(message.id.as_str()))
             .order(messages::serial.desc())
             .select((messages::serial, messages::time, messages::fingerprint))
             .first::<(i64, i64, Option<Vec<u8>>)>(conn)
