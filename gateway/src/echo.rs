@@ -20,10 +20,10 @@ const MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 #[get("/test/echo")]
 pub(crate) async fn echo(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     match wire::open(&request, payload, MESSAGE_BYTES).await {
-        Ok((response, inbound, outbox)) => {
+        Ok((response, mut inbound, outbox)) => {
             actix_rt::spawn(async move {
                 let mut echo = Echo(outbox.clone());
-                wire::drive(inbound, &outbox, &mut echo).await;
+                wire::drive(&mut inbound, &outbox, &mut echo).await;
                 outbox.finish();
             });
             response

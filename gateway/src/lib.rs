@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -32,9 +33,12 @@ mod streams;
 mod wire;
 
 pub use faults::{Fault, Faults};
+#[doc(hidden)]
+pub use hub::FanOut;
 use hub::{Hub, Pages};
 use occupancy::Watching;
 use wire::Accounts;
+pub use wire::{Handover, Stream, Upgraded};
 
 /// What the gateway needs of the rest.
 #[derive(Clone)]
@@ -162,12 +166,16 @@ impl Gateway {
         Self { shared: Arc::new(shared) }
     }
 
-    /// The gateway's routes with a new hub; called once on each thread that serves.
-    pub fn routes(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
+    /// The gateway's routes with a new hub; made once on each thread that serves, for all that serves there.
+    pub fn routes(&self) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
         let hub = Hub::start(self.clone());
         let test_endpoints = self.shared.config.test_endpoints;
         move |services| {
-            services.app_data(hub).service(accept::resource()).service(sse::resource()).service(polls::resource());
+            services
+                .app_data(Rc::clone(&hub))
+                .service(accept::resource())
+                .service(sse::resource())
+                .service(polls::resource());
             services.service(pusher::resource()).service(pusher::nowhere());
             if test_endpoints {
                 services.service(echo::echo);

@@ -29,6 +29,11 @@ impl<S> Idling<S> {
         Self { stream, idle, moved: Instant::now(), due: Box::pin(sleep(idle)) }
     }
 
+    /// The stream, which may be idle from now on.
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
+
     fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.due.as_mut().poll(context));

@@ -31,4 +31,5 @@ pub mod secured;
 pub mod serve;
 pub mod suspend;
 pub mod tls;
+pub mod upgrades;
 pub mod webhooks;

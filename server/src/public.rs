@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use actix_http::{HttpService, KeepAlive, Protocol, error::DispatchError};
-use actix_service::{IntoServiceFactory, Service, ServiceFactoryExt, fn_service, map_config};
+use actix_http::{HttpService, KeepAlive, Protocol, Request, body::MessageBody, error::DispatchError};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::{
     App, Error, HttpRequest, HttpResponse,
-    dev::{AppConfig, Server},
+    dev::{AppConfig, Server, ServiceResponse},
     middleware::from_fn,
     rt::net::TcpStream,
-    web,
+    web::{self, ServiceConfig},
 };
 use fanfare_api::Services;
 use fanfare_gateway::Gateway;
@@ -21,10 +21,11 @@ use fanfare_protocol::{ErrorCode, errors::Problem};
 
 use crate::{
     arrivals::Arrivals,
-    config::Config,
+    config::{Config, WireKind},
     idling::Idling,
     lingering::Lingering,
     tls::{Stream, Tls},
+    upgrades::upgrades,
 };
 
 /// How long an idle HTTP connection is kept.
@@ -55,26 +56,12 @@ pub fn serve(
     let builder = Server::build();
     let signal = builder.graceful_shutdown_signal();
     let arrivals = arrivals.clone();
+    let wire = config.wire;
     let http = move || {
-        let (arrivals, tls) = (arrivals.clone(), tls.clone());
-        let mut app = App::new().wrap(from_fn(fanfare_api::observe)).wrap_fn(move |request, inner| {
-            arrivals.note(&request);
-            let arrivals = arrivals.clone();
-            let answer = inner.call(request);
-            async move {
-                let mut answer = answer.await?;
-                arrivals.complete(&mut answer);
-                Ok(answer)
-            }
-        });
-        if let Some(gateway) = &gateway {
-            app = app.configure(gateway.routes());
-        }
-        app = match &services {
-            Some(services) => app.configure(fanfare_api::routes(services.clone())),
-            None => app.default_service(web::to(not_here)),
-        };
-        let app = app.into_factory().map_err(|error: Error| error.error_response());
+        let tls = tls.clone();
+        let gateway = gateway.as_ref().map(Gateway::routes);
+        let app = || routes(gateway.clone(), services.clone(), arrivals.clone());
+        let direct = (wire == WireKind::Direct).then(|| upgrades(app()));
         let signal = signal.clone();
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
@@ -86,7 +73,8 @@ pub fn serve(
             .h1_allow_half_closed(false)
             // Connections linger by themselves, with their end told.
             .client_disconnect_timeout(Duration::ZERO)
-            .finish(map_config(app, |()| AppConfig::default()));
+            .finish(app())
+            .upgrade(direct);
         fn_service(move |connection: TcpStream| begin(connection, tls.clone(), idle)).and_then(http)
     };
     let server = builder
@@ -99,8 +87,40 @@ pub fn serve(
     Ok(server)
 }
 
+/// Everything that is served on a thread.
+fn routes(
+    gateway: Option<impl Fn(&mut ServiceConfig)>,
+    services: Option<Services>,
+    arrivals: Arrivals,
+) -> impl ServiceFactory<
+    Request,
+    Config = (),
+    Response = ServiceResponse<impl MessageBody>,
+    Error = HttpResponse,
+    InitError = (),
+> {
+    let mut app = App::new().wrap(from_fn(fanfare_api::observe)).wrap_fn(move |request, inner| {
+        arrivals.note(&request);
+        let arrivals = arrivals.clone();
+        let answer = inner.call(request);
+        async move {
+            let mut answer = answer.await?;
+            arrivals.complete(&mut answer);
+            Ok(answer)
+        }
+    });
+    if let Some(gateway) = gateway {
+        app = app.configure(gateway);
+    }
+    app = match services {
+        Some(services) => app.configure(fanfare_api::routes(services)),
+        None => app.default_service(web::to(not_here)),
+    };
+    map_config(app.into_factory().map_err(|error: Error| error.error_response()), |()| AppConfig::default())
+}
+
 /// A connection as the HTTP server reads and writes it.
-type Wire = Lingering<Idling<Stream>>;
+pub type Wire = Lingering<Idling<Stream>>;
 
 /// Makes an accepted connection ready for HTTP; one whose handshake came to nothing is counted and over.
 async fn begin(

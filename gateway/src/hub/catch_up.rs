@@ -14,6 +14,7 @@ use super::{
     Hub, frames,
     subscription::{Mode, Subscription},
 };
+use crate::wire::Leaving;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -103,7 +104,9 @@ fn take_recent(hub: &Hub, subscription: &Subscription) {
                 let skip = frames::skip(subscription.format(), channel, position.next());
                 subscription.pass(position.next(), skip, Passing::Filtered)
             }
-            Some((message, false)) => subscription.advance(position.next(), message.frame(subscription.format())),
+            Some((message, false)) => {
+                subscription.advance(position.next(), message.frame(subscription.format()), Leaving::Together)
+            }
         };
         if !fits {
             break;
@@ -120,7 +123,10 @@ async fn push_page(hub: &Hub, subscription: &Subscription, frames: &[(Serial, By
         if subscription.outbox().is_half_full() {
             subscription.outbox().room().await;
         }
-        if !wants_more(subscription) || !hub.may_deliver() || !subscription.advance(*serial, frame.clone()) {
+        if !wants_more(subscription)
+            || !hub.may_deliver()
+            || !subscription.advance(*serial, frame.clone(), Leaving::Together)
+        {
             break;
         }
         delivered += 1;

@@ -20,6 +20,7 @@ use super::{
     presence::Watch,
     subscription::{Mode, Subscription},
 };
+use crate::wire::Leaving;
 
 /// Bytes of frames that a channel holds for those who catch up; past that they read history.
 const RECENT_BYTES: usize = 256 * 1024;
@@ -42,6 +43,7 @@ pub(super) struct Channel {
 /// A message on its way to those who follow.
 pub(super) struct Outgoing {
     pub(super) message: Rc<Encoded>,
+    pub(super) leaving: Leaving,
     /// Ends with the fan-out.
     _span: Option<Span>,
     /// How many have it.
@@ -194,7 +196,7 @@ impl Channel {
     }
 
     /// Takes note of a message and makes its frame.
-    pub(super) fn begin(&self, envelope: Arc<Envelope>, now: Timestamp) -> Outgoing {
+    pub(super) fn begin(&self, envelope: Arc<Envelope>, leaving: Leaving, now: Timestamp) -> Outgoing {
         let serial = envelope.place.as_ref().map(|(_, serial)| *serial);
         // A message may be sent again after a worker was lost.
         if serial.is_none_or(|serial| serial > self.seen()) {
@@ -205,7 +207,7 @@ impl Channel {
             self.saw(serial);
             self.recent.borrow_mut().push(Heard { serial, message: Rc::clone(&message) });
         }
-        Outgoing { message, _span: None, delivered: 0, behind: Vec::new() }
+        Outgoing { message, leaving, _span: None, delivered: 0, behind: Vec::new() }
     }
 
     /// Hands a message to everyone who follows.
@@ -222,7 +224,7 @@ impl Channel {
         let format = subscription.format();
         let Some(serial) = outgoing.message.serial() else {
             if !is_excluded && matches!(subscription.mode(), Mode::Live | Mode::CatchingUp) {
-                subscription.outbox().push_ephemeral(outgoing.message.frame(format));
+                subscription.outbox().push_ephemeral(outgoing.message.frame(format), outgoing.leaving);
                 outgoing.delivered += 1;
             }
             return;
@@ -235,7 +237,7 @@ impl Channel {
         }
         let fits = match is_excluded {
             true => subscription.pass(serial, frames::skip(format, &self.key.1, serial), Passing::Filtered),
-            false => subscription.advance(serial, outgoing.message.frame(format)),
+            false => subscription.advance(serial, outgoing.message.frame(format), outgoing.leaving),
         };
         outgoing.delivered += u64::from(fits);
     }

@@ -20,11 +20,17 @@ use super::{
     channel::{Channel, Outgoing},
     spans,
 };
+use crate::wire::Leaving;
 
 /// Subscribers that are handed a message before others have their turn.
 pub(super) const AT_ONCE: usize = 16;
+/// Parts after which a fan-out offers the processor to the threads that take and store what is published meanwhile. It would keep it for as long as
+/// the system lets it, which is several milliseconds; but each offer is a system call, and often a change of threads.
+const PARTS_BETWEEN: usize = 4;
 /// Bytes that are put into outboxes before others have their turn, so that those outboxes are emptied in between.
 const BYTES_AT_ONCE: usize = 1024 * 1024;
+/// Messages that are handed to a subscriber before the next one has its turn, where many wait: they leave in one write.
+const TOGETHER: usize = 64;
 /// Bytes of messages that wait for a channel; past that, nothing more is taken from the bus until they are fewer.
 const WAITING_BYTES: usize = 1024 * 1024;
 
@@ -58,8 +64,9 @@ impl Turns {
         self.waiting.borrow_mut().push_back(what);
     }
 
-    fn pop(&self) -> Option<Waiting> {
-        let what = self.waiting.borrow_mut().pop_front()?;
+    /// The next, if it is wanted.
+    fn pop(&self, is_wanted: impl FnOnce(&Waiting) -> bool) -> Option<Waiting> {
+        let what = self.waiting.borrow_mut().pop_front_if(|next| is_wanted(next))?;
         self.bytes.set(self.bytes.get() - what.bytes());
         self.room.notify_waiters();
         Some(what)
@@ -67,7 +74,7 @@ impl Turns {
 
     /// Forgets what waits, which is of another life of the channel.
     pub(super) fn clear(&self) {
-        while self.pop().is_some() {}
+        while self.pop(|_| true).is_some() {}
     }
 
     /// Keeps a head for later, if the channel is held.
@@ -100,7 +107,7 @@ impl Hub {
         }
         let Some(outgoing) = self.begin(&channel, envelope) else { return };
         let subscribers = channel.count();
-        if subscribers <= at_once(&outgoing) {
+        if subscribers <= at_once(std::slice::from_ref(&outgoing)) {
             return self.finish(channel.hand_to_all(outgoing));
         }
         turns.is_held.set(true);
@@ -123,7 +130,8 @@ impl Hub {
             channel.saw(*serial);
             return None;
         }
-        let outgoing = channel.begin(envelope, self.gateway.ports().clock.now());
+        let leaving = if self.more_waits.get() { Leaving::Together } else { Leaving::AtOnce };
+        let outgoing = channel.begin(envelope, leaving, self.gateway.ports().clock.now());
         Some(outgoing.within(span))
     }
 
@@ -134,28 +142,47 @@ impl Hub {
         }
     }
 
-    /// Hands out a message, then what came for the channel meanwhile, a part at a time.
+    /// Hands out a message, then what came for the channel meanwhile, a part of the subscribers at a time.
     async fn in_parts(self: Rc<Self>, channel: Rc<Channel>, first: Outgoing) {
-        let mut next = Some(first);
-        loop {
-            if let Some(mut outgoing) = next.take() {
-                for part in channel.subscriptions().chunks(at_once(&outgoing)) {
-                    part.iter().for_each(|subscription| channel.hand(&mut outgoing, subscription));
-                    tokio::task::yield_now().await;
+        let mut together = vec![first];
+        while !together.is_empty() {
+            if together.len() > 1 {
+                together.iter_mut().for_each(|outgoing| outgoing.leaving = Leaving::Together);
+            }
+            for (nth, part) in channel.subscriptions().chunks(at_once(&together)).enumerate() {
+                for subscription in part {
+                    together.iter_mut().for_each(|outgoing| channel.hand(outgoing, subscription));
                 }
-                self.finish(outgoing);
+                if nth % PARTS_BETWEEN == PARTS_BETWEEN - 1 {
+                    std::thread::yield_now();
+                }
+                tokio::task::yield_now().await;
             }
-            match channel.turns().pop() {
-                Some(Waiting::Message(envelope)) => next = self.begin(&channel, envelope),
-                Some(Waiting::Head(head)) => self.take_head_of(&channel, &head),
-                None => break,
-            }
+            together.drain(..).for_each(|outgoing| self.finish(outgoing));
+            self.gather(&channel, &mut together);
         }
         channel.turns().is_held.set(false);
     }
+
+    /// Takes what waits for a channel, as much as is handed out together. A head is looked at alone: it tells who lacks what was handed out.
+    fn gather(&self, channel: &Channel, together: &mut Vec<Outgoing>) {
+        let mut bytes = 0;
+        while together.len() < TOGETHER
+            && bytes < BYTES_AT_ONCE
+            && let Some(waiting) =
+                channel.turns().pop(|next| together.is_empty() || matches!(next, Waiting::Message(_)))
+        {
+            bytes += waiting.bytes();
+            match waiting {
+                Waiting::Message(envelope) => together.extend(self.begin(channel, envelope)),
+                Waiting::Head(head) => self.take_head_of(channel, &head),
+            }
+        }
+    }
 }
 
-/// How many subscribers are handed a message before others have their turn.
-fn at_once(outgoing: &Outgoing) -> usize {
-    (BYTES_AT_ONCE / outgoing.message.bytes()).clamp(1, AT_ONCE)
+/// How many subscribers are handed these messages before others have their turn.
+fn at_once(together: &[Outgoing]) -> usize {
+    let bytes: usize = together.iter().map(|outgoing| outgoing.message.bytes()).sum();
+    (BYTES_AT_ONCE / bytes.max(1)).clamp(1, AT_ONCE)
 }

@@ -31,6 +31,7 @@ mod faults;
 mod frames;
 mod history;
 mod locate;
+mod measured;
 mod occupancy;
 mod pages;
 mod presence;
@@ -42,6 +43,7 @@ mod subscription;
 
 use channel::Channel;
 pub(crate) use frames::{Format, online_channel};
+pub use measured::FanOut;
 pub(crate) use pages::Pages;
 pub(crate) use pusher::Arrival;
 use revocations::Gate;
@@ -58,6 +60,8 @@ pub(crate) struct Hub {
     gate: Rc<Gate>,
     /// What this thread wants to hear, once it listens.
     following: SetOnce<Arc<dyn Following>>,
+    /// Whether the bus has brought more than what is looked at.
+    more_waits: Cell<bool>,
     /// Interruptions of the bus that are being made good.
     interruptions: Cell<u32>,
     this: Weak<Hub>,
@@ -68,7 +72,7 @@ struct Socket {
     address: Recipient<Mail>,
     outbox: Outbox,
     /// Once it has connected: whose it is, and what a revocation may reach.
-    standing: Option<Standing>,
+    standing: Option<Box<Standing>>,
 }
 
 impl Hub {
@@ -82,6 +86,7 @@ impl Hub {
             sockets: RefCell::default(),
             watchers: occupancy::Watchers::default(),
             following: SetOnce::new(),
+            more_waits: Cell::default(),
             interruptions: Cell::default(),
             this: this.clone(),
         });
@@ -208,7 +213,7 @@ impl Hub {
         let sockets = self.sockets.borrow();
         sockets
             .values()
-            .filter(|socket| socket.standing.as_ref().is_some_and(&which))
+            .filter(|socket| socket.standing.as_deref().is_some_and(&which))
             .map(|socket| socket.address.clone())
             .collect()
     }
@@ -266,7 +271,10 @@ async fn listen(hub: Rc<Hub>) {
     loop {
         tokio::select! {
             heard = bus.heard.recv() => match heard {
-                Some(heard) => hub.hear(heard).await,
+                Some(heard) => {
+                    hub.more_waits.set(!bus.heard.is_empty());
+                    hub.hear(heard).await;
+                }
                 None => return,
             },
             changed = drain.changed() => match changed {

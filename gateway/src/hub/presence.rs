@@ -34,12 +34,15 @@ const HELD_EVENTS: usize = 1_000;
 const UNTOLD_EVENTS: usize = 1_000;
 /// How often a channel is read again that changes while it is read.
 const READS: usize = 50;
+/// How soon a channel is read again whose members were forgotten and are being named again.
+const WHOLE_PAUSE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Who was there at a version.
 pub(super) struct MembersRead {
     version: u64,
+    is_whole: bool,
     pub(super) members: Vec<Member>,
 }
 
@@ -129,6 +132,10 @@ impl Hub {
                 let _ = under_way.await;
             }
             let read = self.read_members(channel).await?;
+            if !read.is_whole {
+                tokio::time::sleep(WHOLE_PAUSE).await;
+                continue;
+            }
             let is_last = channel.watch.view.borrow().version() == read.version;
             if is_last && channel.watch.reading.borrow().is_none() {
                 return Ok(read);
@@ -236,7 +243,8 @@ impl Hub {
         channel.watch.reading.take();
         let held = channel.watch.held.take();
         let snapshot = snapshot?;
-        let read = MembersRead { version: snapshot.version, members: snapshot.members.clone() };
+        let read =
+            MembersRead { version: snapshot.version, is_whole: snapshot.is_whole, members: snapshot.members.clone() };
         self.members_read(&channel, &place, snapshot);
         held.into_iter().for_each(|event| self.show(&channel, event));
         Ok(Rc::new(read))

@@ -104,7 +104,7 @@ impl Hub {
     async fn look_at_grants(&self) {
         let scope_of = |standing: &Standing| (standing.app.clone(), standing.voucher.clone());
         let scopes: HashSet<_> =
-            self.sockets.borrow().values().filter_map(|socket| socket.standing.as_ref().map(scope_of)).collect();
+            self.sockets.borrow().values().filter_map(|socket| socket.standing.as_deref().map(scope_of)).collect();
         for scope in scopes {
             let news = self.news_of(&scope).await;
             for address in self.addresses(|of| of.app == scope.0 && of.voucher == scope.1) {

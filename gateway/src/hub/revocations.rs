@@ -88,7 +88,7 @@ impl Hub {
     /// Takes note of what a socket is, now that it has connected or brought a fresh token.
     pub(crate) fn identify(&self, connection: &ConnectionId, standing: Standing) {
         if let Some(socket) = self.sockets.borrow_mut().get_mut(connection)
-            && socket.standing.replace(standing).is_none()
+            && socket.standing.replace(Box::new(standing)).is_none()
         {
             self.gateway.shared.connections.fetch_add(1, Ordering::SeqCst);
             Metric::Connections.shift(1.0);
@@ -105,7 +105,9 @@ impl Hub {
         let mut cut_off = Vec::new();
         if !reach.is_empty() {
             for socket in self.sockets.borrow().values() {
-                let Some(standing) = socket.standing.as_ref().filter(|standing| reach.has(standing)) else { continue };
+                let Some(standing) = socket.standing.as_deref().filter(|standing| reach.has(standing)) else {
+                    continue;
+                };
                 if let Some(cut) = self.gate.enforcement.cut(standing) {
                     socket.outbox.cut_off();
                     cut_off.push((socket.address.clone(), cut));

@@ -15,7 +15,7 @@ use fanfare_domain::{
 use fanfare_protocol::{Epoch, Serial};
 
 use super::{channel::Channel, frames::Format, presence::Missed};
-use crate::wire::Outbox;
+use crate::wire::{Leaving, Outbox};
 
 /// How a subscription gets its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,18 +132,19 @@ impl Subscription {
     /// Puts a frame into the outbox that brings everything up to `serial`; whether there was room.
     ///
     /// An outbox that is full closes the socket by itself, and the client resumes after what it received.
-    pub(super) fn advance(&self, serial: Serial, frame: Bytes) -> bool {
-        self.advance_by(serial, Some(frame), None)
+    pub(super) fn advance(&self, serial: Serial, frame: Bytes, leaving: Leaving) -> bool {
+        self.advance_by(serial, Some(frame), leaving, None)
     }
 
     /// The same with a frame that only tells of what is passed over, if that is told.
     pub(super) fn pass(&self, serial: Serial, frame: Option<Bytes>, why: Passing) -> bool {
-        self.advance_by(serial, frame, Some(why))
+        self.advance_by(serial, frame, Leaving::Together, Some(why))
     }
 
-    fn advance_by(&self, serial: Serial, frame: Option<Bytes>, passing: Option<Passing>) -> bool {
+    fn advance_by(&self, serial: Serial, frame: Option<Bytes>, leaving: Leaving, passing: Option<Passing>) -> bool {
         let receipts = self.receipts.borrow();
-        let push = |frame| self.outbox.push_at(frame, &self.channel.key.1, serial, receipts.as_ref()).is_ok();
+        let place = (&self.channel.key.1, serial);
+        let push = |frame| self.outbox.push_at(frame, leaving, place, receipts.as_ref()).is_ok();
         let fits = frame.is_none_or(push);
         if fits {
             self.position.set(serial);

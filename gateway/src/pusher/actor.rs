@@ -69,7 +69,7 @@ pub(super) struct PusherActor {
 }
 
 /// Starts the actor of a socket and the task that reads it.
-pub(super) fn start(hub: Rc<Hub>, inbound: Inbound, outbox: Outbox, visitor: Visitor, unconnected: Unconnected) {
+pub(super) fn start(hub: Rc<Hub>, mut inbound: Inbound, outbox: Outbox, visitor: Visitor, unconnected: Unconnected) {
     let gateway = hub.gateway().clone();
     let id = ConnectionId::generate();
     let now = gateway.ports().clock.now();
@@ -96,9 +96,9 @@ pub(super) fn start(hub: Rc<Hub>, inbound: Inbound, outbox: Outbox, visitor: Vis
     };
     let address = actor.start();
     hub.join(id, address.clone().recipient(), &outbox);
+    let mut reader = Reader::new(address.recipient(), terms);
     actix_rt::spawn(async move {
-        let mut reader = Reader::new(address.recipient(), terms);
-        let ended = wire::drive(inbound, &outbox, &mut reader).await;
+        let ended = wire::drive(&mut inbound, &outbox, &mut reader).await;
         debug!(?ended, "A socket ended");
         reader.ended().await;
     });

@@ -126,11 +126,12 @@ impl Transport {
 }
 
 /// Starts the actor of a socket and the task that reads it.
-pub(crate) fn start(hub: Rc<Hub>, inbound: Inbound, outbox: Outbox, visitor: Visitor, unconnected: Unconnected) {
+pub(crate) fn start(hub: Rc<Hub>, mut inbound: Inbound, outbox: Outbox, visitor: Visitor, unconnected: Unconnected) {
     let (address, terms) = start_actor(hub, outbox.clone(), visitor, Transport::WebSocket, unconnected);
+    // Made out here, since a task has room for what it is given and again for what it makes of that.
+    let mut reader = Reader::new(address.recipient(), terms);
     actix_rt::spawn(async move {
-        let mut reader = Reader::new(address.recipient(), terms);
-        let ended = wire::drive(inbound, &outbox, &mut reader).await;
+        let ended = wire::drive(&mut inbound, &outbox, &mut reader).await;
         debug!(?ended, "A socket ended");
         reader.ended().await;
     });

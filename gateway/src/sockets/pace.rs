@@ -1,6 +1,6 @@
 //! How fast one connection may send requests.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, sync::LazyLock, time::Duration};
 
 use governor::{
     Quota, RateLimiter,
@@ -11,11 +11,11 @@ use governor::{
 /// Requests a second before the connection has a plan.
 const BEFORE_CONNECT: NonZeroU32 = NonZeroU32::new(300).expect("300 is not 0");
 
+/// The clock of all connections: to make one asks the processor what it is, which takes long on a virtual machine.
+static CLOCK: LazyLock<DefaultClock> = LazyLock::new(DefaultClock::default);
+
 /// A bucket of one second's requests.
-pub(crate) struct Pace {
-    limiter: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
-    clock: DefaultClock,
-}
+pub(crate) struct Pace(RateLimiter<NotKeyed, InMemoryState, DefaultClock>);
 
 impl Default for Pace {
     fn default() -> Self {
@@ -25,13 +25,11 @@ impl Default for Pace {
 
 impl Pace {
     pub(crate) fn new(requests_per_s: NonZeroU32) -> Self {
-        let clock = DefaultClock::default();
-        let quota = Quota::per_second(requests_per_s);
-        Self { limiter: RateLimiter::direct_with_clock(quota, clock.clone()), clock }
+        Self(RateLimiter::direct_with_clock(Quota::per_second(requests_per_s), CLOCK.clone()))
     }
 
     /// Takes one request, or says when the next would be admitted.
     pub(crate) fn take(&self) -> Result<(), Duration> {
-        self.limiter.check().map_err(|refused| refused.wait_time_from(self.clock.now()).max(Duration::from_millis(1)))
+        self.0.check().map_err(|refused| refused.wait_time_from(self.0.clock().now()).max(Duration::from_millis(1)))
     }
 }

@@ -6,6 +6,7 @@ use actix::Recipient;
 use bytes::Bytes;
 use fanfare_domain::{Refusal, connections::Command, plans::Limits};
 use fanfare_protocol::{ErrorCode, websocket::Violation};
+use futures::{FutureExt, future::LocalBoxFuture};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Mail, What, too_slow};
@@ -63,9 +64,9 @@ impl Reader {
         self.mail(What::Ended, None).await;
     }
 
-    async fn mail(&self, what: What, place: Option<OwnedSemaphorePermit>) {
-        // An actor that has stopped needs no mail.
-        let _ = self.address.send(Mail { what, place }).await;
+    /// Boxed, since a reader that waits for its client is not to have room for a letter. An actor that has stopped needs none.
+    fn mail(&self, what: What, place: Option<OwnedSemaphorePermit>) -> LocalBoxFuture<'static, ()> {
+        self.address.send(Mail { what, place }).map(drop).boxed_local()
     }
 }
 

@@ -1,9 +1,13 @@
-//! From the bytes of an upgraded request to whole messages.
+//! From a socket's bytes to whole messages.
+
+use std::future::poll_fn;
 
 use actix_web::web;
 use bytes::BytesMut;
 use fanfare_protocol::websocket::{Decoder, Inbound as Frame, Violation};
 use futures::StreamExt;
+
+use super::direct::Raw;
 
 /// What came next.
 #[derive(Debug)]
@@ -16,16 +20,34 @@ pub(crate) enum Arrival {
     Lost,
 }
 
+/// Where a socket's bytes come from.
+pub(super) enum Source {
+    /// The body of the upgraded request.
+    Mounted(web::Payload),
+    /// The stream itself.
+    Direct(Raw),
+}
+
+impl Source {
+    /// What comes next; `None` at the end.
+    async fn next(&mut self) -> Option<BytesMut> {
+        match self {
+            Self::Mounted(payload) => payload.next().await?.ok().map(BytesMut::from),
+            Self::Direct(raw) => poll_fn(|context| raw.poll_read(context)).await,
+        }
+    }
+}
+
 /// The reading half of a socket.
 pub(crate) struct Inbound {
-    payload: web::Payload,
+    source: Source,
     decoder: Decoder,
     unread: BytesMut,
 }
 
 impl Inbound {
-    pub(super) fn new(payload: web::Payload) -> Self {
-        Self { payload, decoder: Decoder::new(0), unread: BytesMut::new() }
+    pub(super) fn new(source: Source) -> Self {
+        Self { source, decoder: Decoder::new(0), unread: BytesMut::new() }
     }
 
     /// The next message, of at most so many bytes; may be dropped while it waits, without loss.
@@ -37,9 +59,9 @@ impl Inbound {
                 Ok(None) => {}
                 Err(violation) => return Arrival::Violation(violation),
             }
-            match self.payload.next().await {
-                Some(Ok(bytes)) => self.unread = bytes.into(),
-                Some(Err(_)) | None => return Arrival::Lost,
+            match self.source.next().await {
+                Some(bytes) => self.unread = bytes,
+                None => return Arrival::Lost,
             }
         }
     }

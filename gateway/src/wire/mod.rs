@@ -1,16 +1,20 @@
-//! The way to the wire: an inbound stream of messages, an outbox, and a close, mounted in the HTTP server.
+//! The two ways to the wire behind one seam: an inbound stream of messages, an outbox, and a close.
 //!
-//! `actix_ws` makes the handshake. Frames are read by our own decoder, since a text message that stops being UTF-8
+//! Either way a route of the HTTP server answers the handshake, which `actix_ws` makes. *Mounted*, the server goes on carrying the socket as the
+//! bodies of that request and its answer; *direct*, whoever put a [`Handover`] into the request hands over the stream. Frames are read by our own decoder, since a text message that stops being UTF-8
 //! must fail at that octet (RFC 6455, section 8.1), and written from shared bytes through the outbox.
 
-use actix_web::{FromRequest, HttpRequest, HttpResponse, body::BoxBody, dev, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, body::BoxBody, dev, web};
 use fanfare_protocol::websocket::{Inbound as Frame, Violation, close_frame, empty_close_frame, pong_frame};
 
+mod direct;
 mod inbound;
 mod outbox;
 
+pub use direct::{Handover, Stream, Upgraded};
+use inbound::Source;
 pub(crate) use inbound::{Arrival, Inbound};
-pub(crate) use outbox::{Accounts, CHUNK_BYTES, Gate, Mark, News, Outbox, Outlet, Taken};
+pub(crate) use outbox::{Accounts, CHUNK_BYTES, Gate, Leaving, Mark, News, Outbox, Outlet, Taken};
 
 /// The subprotocol that a client may name.
 const SUBPROTOCOL: &str = "fanfare.v1";
@@ -24,8 +28,12 @@ pub(crate) async fn open(
     let no_payload = web::Payload::from_request(request, &mut dev::Payload::None).await?;
     let (response, _, _) = actix_ws::handle_with_protocols(request, no_payload, &[SUBPROTOCOL])?;
     let outbox = Outbox::new(outbox_bytes);
-    let response = response.map_body(|_, _| BoxBody::new(outbox.body()));
-    Ok((response, Inbound::new(payload), outbox))
+    let handover = request.extensions().get::<Handover>().cloned();
+    let (body, source) = match handover {
+        Some(handover) => (BoxBody::new(()), Source::Direct(handover.leave(&outbox))),
+        None => (BoxBody::new(outbox.body()), Source::Mounted(payload)),
+    };
+    Ok((response.map_body(|_, _| body), Inbound::new(source), outbox))
 }
 
 /// How a socket ended.
@@ -67,7 +75,7 @@ pub(crate) async fn closed(mut inbound: Inbound) {
 const LAST_BYTES: usize = 16 * 1024;
 
 /// Reads a socket to its end: answers pings and closes, and hands messages on. Then the outbox is for the caller to finish.
-pub(crate) async fn drive(mut inbound: Inbound, outbox: &Outbox, listener: &mut impl Listener) -> Ended {
+pub(crate) async fn drive(inbound: &mut Inbound, outbox: &Outbox, listener: &mut impl Listener) -> Ended {
     loop {
         let arrival = tokio::select! {
             arrival = inbound.next(listener.message_bytes()) => arrival,
@@ -101,7 +109,10 @@ pub(crate) async fn drive(mut inbound: Inbound, outbox: &Outbox, listener: &mut 
                 outbox.close(close_frame(violation.close_code(), ""));
                 break Ended::Violated;
             }
-            Arrival::Lost => break Ended::Lost,
+            Arrival::Lost => {
+                outbox.cut();
+                break Ended::Lost;
+            }
         }
     }
 }

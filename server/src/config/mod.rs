@@ -103,6 +103,8 @@ pub struct Config {
     /// Threads that serve requests and sockets.
     #[serde(default, deserialize_with = "workers")]
     pub workers: Option<usize>,
+    /// How sockets are read and written.
+    pub wire: WireKind,
     /// The API's own settings.
     pub api: ApiConfig,
     /// The gateway's own settings.
@@ -110,6 +112,16 @@ pub struct Config {
     /// Variables by our name that are passed over, each with the nearest known one.
     #[serde(skip)]
     pub passed_over: Vec<Problem>,
+}
+
+/// The two ways to the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WireKind {
+    /// The gateway takes the stream after the handshake; nothing of HTTP stays.
+    Direct,
+    /// The HTTP server goes on carrying the socket.
+    Mounted,
 }
 
 /// Everything that is wrong with the configuration.

@@ -229,6 +229,13 @@ pub const SETTINGS: &[Setting] = &[
         "Threads that serve requests and sockets, 1 to 512; one for each core where it is not set.",
     ),
     row(
+        "wire",
+        "FANFARE_WIRE",
+        Kind::Text,
+        Some("direct"),
+        "How sockets are read and written. `direct`: the gateway takes the connection over once its handshake is answered, so that nothing of HTTP stays in memory. `mounted`: the HTTP server goes on carrying it, which costs more memory for each; clients see no difference.",
+    ),
+    row(
         "api.signup",
         "FANFARE_SIGNUP",
         Kind::Text,

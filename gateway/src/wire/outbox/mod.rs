@@ -1,6 +1,15 @@
 //! The outbox: ready frames that wait for one client, bounded in bytes.
 
-use std::{any::Any, cell::RefCell, future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
+use std::{
+    any::Any,
+    cell::RefCell,
+    future::poll_fn,
+    io::{self, IoSlice},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use fanfare_domain::{deliveries::Receipts, metrics::Metric};
@@ -18,6 +27,7 @@ pub(crate) use outlet::{Outlet, Taken};
 pub(crate) use state::{CHUNK_BYTES, Mark};
 use state::{Kind, Phase, State};
 
+use super::direct::Raw;
 use crate::faults::Faults;
 
 /// Decides whether what comes of channels may leave now.
@@ -35,12 +45,23 @@ pub(crate) trait Gate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
 
+/// Frames that leave in one write at most.
+const FRAMES_A_WRITE: usize = 64;
 /// How long what waits may still take once the connection is ending.
 const LAST_WRITES: Duration = Duration::from_secs(2);
 
 /// Frames that wait for one client. Clones are the same outbox; all live on one thread.
 #[derive(Clone)]
 pub(crate) struct Outbox(Rc<RefCell<State>>);
+
+/// How what comes of a channel leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// Before this returns, if nothing else waits and the wire takes it: nobody has to be woken for it.
+    AtOnce,
+    /// With what is queued next, in one write.
+    Together,
+}
 
 /// What the reader of a socket must act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,12 +77,22 @@ impl Outbox {
         Self(Rc::new(RefCell::new(State::new(limit))))
     }
 
+    /// An outbox that is never full.
+    pub(crate) fn unbounded() -> Self {
+        Self::new(usize::MAX)
+    }
+
     /// An outbox for a wire that is no WebSocket: it takes whole frames, with the places that they bring its client to.
     pub(crate) fn marked(limit: usize) -> (Self, Outlet) {
         let outbox = Self::new(limit);
         outbox.0.borrow_mut().is_marked = true;
         let outlet = Outlet::new(outbox.clone());
         (outbox, outlet)
+    }
+
+    /// Where what nothing waits before may be written at once.
+    pub(super) fn write_through(&self, wire: Raw) {
+        self.0.borrow_mut().wire = Some(wire);
     }
 
     /// Sets the gate that messages leave through.
@@ -127,12 +158,16 @@ impl Outbox {
     pub(crate) fn push_at(
         &self,
         frame: Bytes,
-        channel: &ChannelName,
-        serial: Serial,
+        leaving: Leaving,
+        (channel, serial): (&ChannelName, Serial),
         receipts: Option<&Arc<Receipts>>,
     ) -> Result<(), Full> {
         let is_wanted = receipts.is_some() || self.0.borrow().is_marked;
         let mark = || Box::new(Mark { channel: channel.clone(), serial, receipts: receipts.cloned() });
+        let leaves_at_once = leaving == Leaving::AtOnce && !is_wanted;
+        if leaves_at_once && self.0.borrow_mut().leave_at_once(&frame, Kind::Message) {
+            return Ok(());
+        }
         let is_doubled = self.0.borrow().faults().is_some_and(Faults::duplicates);
         let double = is_doubled.then(|| frame.clone());
         self.push_with(frame, Kind::Message, || is_wanted.then(mark))?;
@@ -156,9 +191,9 @@ impl Outbox {
     }
 
     /// Queues a frame that may be lost: when too much waits, the oldest such frames go first.
-    pub(crate) fn push_ephemeral(&self, frame: Bytes) {
+    pub(crate) fn push_ephemeral(&self, frame: Bytes, leaving: Leaving) {
         let mut state = self.0.borrow_mut();
-        if state.phase != Phase::Open {
+        if state.phase != Phase::Open || (leaving == Leaving::AtOnce && state.leave_at_once(&frame, Kind::Ephemeral)) {
             return;
         }
         let mut dropped = 0;
@@ -231,7 +266,7 @@ impl Outbox {
     }
 
     /// Nothing can leave any more: what waits is let go, and what was kept for the connection is given back.
-    fn abandon(&self) {
+    pub(super) fn abandon(&self) {
         let mut state = self.0.borrow_mut();
         state.phase = Phase::Finished;
         state.forget_all();
@@ -305,6 +340,43 @@ impl Outbox {
             Poll::Pending
         })
         .await
+    }
+
+    /// Writes what may leave, as much at a time as `write` takes; ready once it is finished and nothing waits, or `write` fails.
+    pub(crate) fn poll_write_to(
+        &self,
+        context: &mut Context<'_>,
+        mut write: impl FnMut(&mut Context<'_>, &[IoSlice<'_>]) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<()>> {
+        let mut state = self.0.borrow_mut();
+        loop {
+            let ready = state.ready_to_leave();
+            if ready == 0 {
+                if state.phase == Phase::Finished {
+                    return Poll::Ready(Ok(()));
+                }
+                state.writer = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            let mut slices = [IoSlice::new(&[]); FRAMES_A_WRITE];
+            let frames = state.frames.iter().take(ready);
+            let filled =
+                slices.iter_mut().zip(frames).map(|(slice, queued)| *slice = IoSlice::new(&queued.frame)).count();
+            match write(context, &slices[..filled]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => state.written(written),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    state.blocked = Some(context.waker().clone());
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Has the writer woken at the end, while it waits for the wire.
+    pub(super) fn wait_for_wire(&self, waker: &Waker) {
+        self.0.borrow_mut().blocked = Some(waker.clone());
     }
 
     /// The body of the handshake's answer, which writes the frames.

@@ -2,12 +2,12 @@
 
 use std::{any::Any, collections::VecDeque, rc::Rc, sync::Arc, task::Waker, time::Instant};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use fanfare_domain::{deliveries::Receipts, metrics::Metric};
 use fanfare_protocol::{ChannelName, Serial};
 use tokio::sync::Mutex;
 
-use super::{Account, Faults, Gate};
+use super::{super::direct::Raw, Account, Faults, Gate};
 
 /// The most bytes that are handed to the HTTP server at once, since those are beyond our reach.
 pub(crate) const CHUNK_BYTES: usize = 16 * 1024;
@@ -21,7 +21,12 @@ pub(super) struct State {
     pub(super) page_bytes: usize,
     pub(super) limit: usize,
     pub(super) phase: Phase,
+    /// The writer while it waits for more to write.
     pub(super) writer: Option<Waker>,
+    /// The stream of a socket that has gone over to the direct way.
+    pub(super) wire: Option<Raw>,
+    /// The writer while it waits for the wire to take what it has: more to write is no news to it.
+    pub(super) blocked: Option<Waker>,
     pub(super) reader: Option<Waker>,
     pub(super) overflow_told: bool,
     pub(super) room: Vec<Waker>,
@@ -106,6 +111,8 @@ impl State {
             limit,
             phase: Phase::Open,
             writer: None,
+            wire: None,
+            blocked: None,
             reader: None,
             overflow_told: false,
             room: Vec::new(),
@@ -163,6 +170,19 @@ impl State {
         }
     }
 
+    /// Writes what comes of a channel without the writer, if nothing else waits to leave and the wire takes it; whether that began. What the wire
+    /// did not take is queued.
+    pub(super) fn leave_at_once(&mut self, frame: &Bytes, kind: Kind) -> bool {
+        let is_idle = self.frames.is_empty() && self.writer.is_some() && self.is_gate_open() && self.faults().is_none();
+        let Some(wire) = self.wire.as_ref().filter(|_| is_idle && self.phase == Phase::Open) else { return false };
+        let written = wire.write_now(frame);
+        self.is_begun = written > 0 && written < frame.len();
+        if self.is_begun {
+            self.queue(frame.slice(written..), kind);
+        }
+        written > 0
+    }
+
     pub(super) fn bytes_of(&mut self, kind: Kind) -> &mut usize {
         match kind {
             Kind::Prompt | Kind::Durable | Kind::Message | Kind::Ephemeral => &mut self.bytes,
@@ -185,24 +205,53 @@ impl State {
 
     /// The next bytes to write: a whole frame, or a part of a large one. None while the next frame may not leave.
     pub(super) fn take_chunk(&mut self) -> Option<Bytes> {
-        if !self.is_begun {
-            let next = self.next_to_leave(|_| true)?;
-            if next > 0 {
-                let queued = self.frames.remove(next)?;
-                self.frames.push_front(queued);
+        if self.ready_to_leave() == 0 {
+            return None;
+        }
+        let mut chunk = self.frames.front()?.frame.clone();
+        chunk.truncate(CHUNK_BYTES);
+        self.written(chunk.len());
+        Some(chunk)
+    }
+
+    /// How many frames may leave now, from the first one on.
+    pub(super) fn ready_to_leave(&mut self) -> usize {
+        if self.is_gate_open() && self.faults().is_none() {
+            return self.frames.len();
+        }
+        if self.is_begun {
+            return 1;
+        }
+        let Some(next) = self.next_to_leave(|_| true) else { return 0 };
+        if next > 0
+            && let Some(queued) = self.frames.remove(next)
+        {
+            self.frames.push_front(queued);
+        }
+        1
+    }
+
+    /// Takes note of bytes that have left, from the first frame on.
+    pub(super) fn written(&mut self, mut bytes: usize) {
+        let before = self.all_bytes();
+        let mut frees_page = false;
+        while bytes > 0
+            && let Some(first) = self.frames.front_mut()
+        {
+            let part = first.frame.len().min(bytes);
+            bytes -= part;
+            first.frame.advance(part);
+            let kind = first.kind;
+            self.is_begun = !first.frame.is_empty();
+            *self.bytes_of(kind) -= part;
+            frees_page |= kind == Kind::Page;
+            if !self.is_begun
+                && let Some(mark) = self.frames.pop_front().and_then(|whole| whole.mark)
+            {
+                mark.left();
             }
         }
-        let first = self.frames.front_mut()?;
-        let chunk = first.frame.split_to(first.frame.len().min(CHUNK_BYTES));
-        let queued = Queued { frame: chunk, kind: first.kind, mark: None, leaves_at: None };
-        self.is_begun = !first.frame.is_empty();
-        if !self.is_begun
-            && let Some(mark) = self.frames.pop_front().and_then(|whole| whole.mark)
-        {
-            mark.left();
-        }
-        self.left(&queued);
-        Some(queued.frame)
+        self.freed(before, frees_page);
     }
 
     /// Where the next frame that is wanted stands, if it may leave now: the first, or while that may not leave, one that does not wait for it.
@@ -242,18 +291,23 @@ impl State {
         Some(queued)
     }
 
-    /// Takes note of bytes that wait no more.
+    /// Takes note of a frame that waits no more.
     pub(super) fn left(&mut self, queued: &Queued) {
         let before = self.all_bytes();
         *self.bytes_of(queued.kind) -= queued.frame.len();
+        self.freed(before, queued.kind == Kind::Page);
+    }
+
+    /// Takes note that fewer bytes wait than before.
+    fn freed(&mut self, before: usize, frees_page: bool) {
         self.account_for(before);
-        Metric::OutboxBytes.shift(-(queued.frame.len() as f64));
-        if self.bytes <= self.limit / 4 || queued.kind == Kind::Page {
+        Metric::OutboxBytes.shift(-((before - self.all_bytes()) as f64));
+        if self.bytes <= self.limit / 4 || frees_page {
             self.wake_waiting();
         }
         if self.frames.is_empty() {
-            // A burst must not leave its capacity behind.
-            self.frames.shrink_to(8);
+            // What an idle connection holds is counted in bytes.
+            self.frames = VecDeque::new();
         }
     }
 
@@ -300,7 +354,7 @@ impl State {
 
     pub(super) fn wake_everyone(&mut self) {
         self.wake_waiting();
-        for waker in [self.writer.take(), self.reader.take()].into_iter().flatten() {
+        for waker in [self.writer.take(), self.blocked.take(), self.reader.take()].into_iter().flatten() {
             waker.wake();
         }
     }

@@ -76,10 +76,10 @@ fn a_large_frame_leaves_in_parts_and_whole() {
 #[test]
 fn a_frame_that_has_begun_to_leave_is_never_cut() {
     let outbox = Outbox::new(CHUNK_BYTES * 4);
-    outbox.push_ephemeral(frame(CHUNK_BYTES + 1));
+    outbox.push_ephemeral(frame(CHUNK_BYTES + 1), Leaving::Together);
     assert!(outbox.0.borrow_mut().take_chunk().is_some());
-    outbox.push_ephemeral(frame(CHUNK_BYTES * 4 - 1));
-    outbox.push_ephemeral(frame(CHUNK_BYTES * 4 - 1));
+    outbox.push_ephemeral(frame(CHUNK_BYTES * 4 - 1), Leaving::Together);
+    outbox.push_ephemeral(frame(CHUNK_BYTES * 4 - 1), Leaving::Together);
     let sizes: Vec<_> = outbox.0.borrow().frames.iter().map(|queued| queued.frame.len()).collect();
     assert_eq!(sizes, [1, CHUNK_BYTES * 4 - 1]);
     assert_eq!(outbox.push(frame(1)), Err(Full));
@@ -98,12 +98,12 @@ fn what_is_kept_is_given_back_when_the_body_ends() {
 fn ephemeral_frames_are_dropped_oldest_first_and_never_displace_others() {
     let outbox = Outbox::new(10);
     outbox.push(frame(4)).unwrap();
-    outbox.push_ephemeral(frame(3));
-    outbox.push_ephemeral(frame(3));
-    outbox.push_ephemeral(frame(5));
+    outbox.push_ephemeral(frame(3), Leaving::Together);
+    outbox.push_ephemeral(frame(3), Leaving::Together);
+    outbox.push_ephemeral(frame(5), Leaving::Together);
     let sizes: Vec<_> = outbox.0.borrow().frames.iter().map(|queued| queued.frame.len()).collect();
     assert_eq!(sizes, [4, 5]);
-    outbox.push_ephemeral(frame(7));
+    outbox.push_ephemeral(frame(7), Leaving::Together);
     assert_eq!(written(&outbox), 1);
 }
 
@@ -111,7 +111,7 @@ fn ephemeral_frames_are_dropped_oldest_first_and_never_displace_others() {
 fn a_wire_that_asks_gets_whole_frames_with_their_places_and_picks_what_it_wants() {
     let channel = ChannelName::parse("chat:1").unwrap();
     let (outbox, mut outlet) = Outbox::marked(10);
-    outbox.push_at(frame(4), &channel, Serial(7), None).unwrap();
+    outbox.push_at(frame(4), Leaving::Together, (&channel, Serial(7)), None).unwrap();
     outbox.push(frame(1)).unwrap();
     let said = outlet.take(|frame| frame.len() == 1).now_or_never().flatten().unwrap();
     assert_eq!(said.mark, None);
@@ -124,7 +124,7 @@ fn a_wire_that_asks_gets_whole_frames_with_their_places_and_picks_what_it_wants(
 #[test]
 fn a_socket_s_frames_carry_no_places() {
     let outbox = Outbox::new(10);
-    outbox.push_at(frame(4), &ChannelName::parse("chat:1").unwrap(), Serial(7), None).unwrap();
+    outbox.push_at(frame(4), Leaving::Together, (&ChannelName::parse("chat:1").unwrap(), Serial(7)), None).unwrap();
     assert_eq!(outbox.0.borrow().frames[0].mark, None);
 }
 
@@ -155,8 +155,8 @@ fn who_takes_note_of_frames_hears_when_each_has_left_whole() {
         ledger.take_urgent(1, clock.now()).courses.first().map(|(_, course)| course.written)
     };
     let outbox = Outbox::new(CHUNK_BYTES * 4);
-    outbox.push_at(frame(CHUNK_BYTES + 1), &channel, Serial(7), Some(&receipts)).unwrap();
-    outbox.push_at(frame(1), &channel, Serial(8), Some(&receipts)).unwrap();
+    outbox.push_at(frame(CHUNK_BYTES + 1), Leaving::Together, (&channel, Serial(7)), Some(&receipts)).unwrap();
+    outbox.push_at(frame(1), Leaving::Together, (&channel, Serial(8)), Some(&receipts)).unwrap();
     let take = || outbox.0.borrow_mut().take_chunk().is_some();
     assert!(take());
     assert_eq!(written(), Some(Serial(6)), "a part has left");
@@ -164,7 +164,7 @@ fn who_takes_note_of_frames_hears_when_each_has_left_whole() {
     assert_eq!(written(), Some(Serial(7)));
     assert!(take() && !take());
     assert_eq!(written(), Some(Serial(8)));
-    outbox.push_at(frame(1), &channel, Serial(9), Some(&receipts)).unwrap();
+    outbox.push_at(frame(1), Leaving::Together, (&channel, Serial(9)), Some(&receipts)).unwrap();
     outbox.0.borrow_mut().overflow();
     assert_eq!(written(), Some(Serial(8)), "what is let go has not left");
 }
@@ -179,7 +179,7 @@ fn who_is_cut_off_gets_the_rest_of_what_has_begun_and_the_reason_and_nothing_els
     outbox.cut_off();
     assert!(outbox.is_cut_off() && !outbox.is_open());
     assert_eq!(outbox.push_message(frame(7)), Err(Full));
-    outbox.push_ephemeral(frame(7));
+    outbox.push_ephemeral(frame(7), Leaving::Together);
     outbox.push_last(frame(2));
     outbox.close(frame(3));
     let mut left = Vec::new();
@@ -193,7 +193,7 @@ fn who_is_cut_off_gets_the_rest_of_what_has_begun_and_the_reason_and_nothing_els
 #[test]
 fn an_outlet_of_who_is_cut_off_knows_it_and_gives_the_reason_only() {
     let (outbox, mut outlet) = Outbox::marked(10);
-    outbox.push_at(frame(4), &ChannelName::parse("chat:1").unwrap(), Serial(7), None).unwrap();
+    outbox.push_at(frame(4), Leaving::Together, (&ChannelName::parse("chat:1").unwrap(), Serial(7)), None).unwrap();
     assert!(!outlet.is_cut_off());
     outbox.cut_off();
     outbox.push_last(frame(2));
@@ -224,7 +224,7 @@ fn messages_wait_for_the_gate_and_what_keeps_the_connection_does_not_wait_for_th
     outbox.push(frame(1)).unwrap();
     outbox.push_message(frame(2)).unwrap();
     outbox.push(frame(3)).unwrap();
-    outbox.push_ephemeral(frame(4));
+    outbox.push_ephemeral(frame(4), Leaving::Together);
     outbox.push_prompt(frame(5)).unwrap();
     assert_eq!(left(&outbox), [1, 5], "an answer that was there before keeps its place");
     gate.0.set(true);
