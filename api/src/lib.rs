@@ -48,6 +48,9 @@ pub fn routes(services: Services) -> impl FnOnce(&mut web::ServiceConfig) {
     move |config| {
         let api = web::scope("")
             .app_data(web::Data::new(services))
+            // Routes are tried in this order, and these are by far the most wanted.
+            .configure(messages::routes)
+            .configure(batches::routes)
             .configure(accounts::routes)
             .configure(tenants::routes)
             .configure(apps::routes)
@@ -55,8 +58,6 @@ pub fn routes(services: Services) -> impl FnOnce(&mut web::ServiceConfig) {
             .configure(signers::routes)
             .configure(webhooks::routes)
             .configure(rules::routes)
-            .configure(messages::routes)
-            .configure(batches::routes)
             .configure(history::routes)
             .configure(presence::routes)
             .configure(channels::routes)

@@ -14,8 +14,7 @@ use actix_web::{
 };
 use fanfare_domain::{metrics::Metric, secrets, traces::TraceParent};
 use fanfare_protocol::ErrorCode;
-use secrecy::ExposeSecret;
-use tracing::{Instrument, Span, debug, error, field::Empty, info_span};
+use tracing::{Instrument, Level, Span, debug, enabled, error, field::Empty, info_span};
 
 use crate::{
     cross_origin, limits, origins,
@@ -55,8 +54,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 fn new_id() -> String {
-    let random = secrets::generate("req_");
-    random.expose_secret()[..24].to_owned()
+    secrets::random_name("req_")
 }
 
 /// The trace that the caller says the request belongs to.
@@ -110,9 +108,11 @@ fn is_signed(path: &str) -> bool {
 
 fn complete(answer: ServiceResponse, id: &RequestId, method: &Method) -> ServiceResponse {
     let mut answer = with_problem(answer, id);
-    let route = answer.request().match_pattern().unwrap_or_else(|| "unmatched".to_owned());
-    Span::current().record("http.route", &route);
-    debug!(http.status = answer.status().as_u16(), "Answered {method} {route} with {}", answer.status().as_u16());
+    if enabled!(Level::DEBUG) {
+        let route = answer.request().match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+        Span::current().record("http.route", &route);
+        debug!(http.status = answer.status().as_u16(), "Answered {method} {route} with {}", answer.status().as_u16());
+    }
     let request = answer.request().clone();
     let headers = answer.headers_mut();
     limits::write_headers(&request, headers);

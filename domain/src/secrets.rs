@@ -9,15 +9,25 @@ const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 
 /// A secret of that prefix and 43 base62 characters (256 bits).
 pub fn generate(prefix: &str) -> SecretString {
-    let mut rng = rand::rng();
-    let tail: String = (0..43).map(|_| char::from(BASE62[rng.random_range(0..62)])).collect();
-    SecretString::from(format!("{prefix}{tail}"))
+    SecretString::from(with_random(prefix, 43))
 }
 
 /// A short random text, for epochs.
 pub fn short_random() -> String {
+    with_random("", 10)
+}
+
+/// The name of something that only has to be told from others, as a request: that prefix and 20 base62 characters.
+pub fn random_name(prefix: &str) -> String {
+    with_random(prefix, 20)
+}
+
+fn with_random(prefix: &str, characters: usize) -> String {
     let mut rng = rand::rng();
-    (0..10).map(|_| char::from(BASE62[rng.random_range(0..62)])).collect()
+    let mut text = String::with_capacity(prefix.len() + characters);
+    text.push_str(prefix);
+    text.extend((0..characters).map(|_| char::from(BASE62[rng.random_range(0..62)])));
+    text
 }
 
 /// A random number, for waits that are not to end all at once.

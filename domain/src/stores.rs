@@ -30,6 +30,18 @@ impl StoreError {
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable(source.into())
     }
+
+    /// The same once more: one failure is that of everybody who waited for the same thing.
+    pub fn repeated(&self) -> Self {
+        match self {
+            Self::Unavailable(source) => Self::unavailable(source.to_string()),
+            Self::Conflict => Self::Conflict,
+            Self::Full(most) => Self::Full(*most),
+            Self::Rejected(why) => Self::Rejected(why.clone()),
+            Self::Fenced => Self::Fenced,
+            Self::Corrupt(what) => Self::Corrupt(what.clone()),
+        }
+    }
 }
 
 /// Which part of a list is wanted: lists are ordered by id.

@@ -165,7 +165,7 @@ impl Gate {
             Err(not_until) => {
                 standing(0).note(request);
                 let allowed = format!("{} in {} s are allowed (`{}`)", self.limit, self.window.as_secs(), self.name);
-                let wait = not_until.wait_time_from(DefaultClock::default().now());
+                let wait = not_until.wait_time_from(self.limiter.clock().now());
                 Err(Refusal::new(ErrorCode::RateLimited, allowed).retry_after(wait).into())
             }
         }

@@ -94,7 +94,7 @@ impl Members for PresentMembers {
     async fn members(&self, places: &[Place]) -> Result<Vec<u64>, Uncounted> {
         let counted = try_join_all(places.iter().map(async |(app, channel)| {
             let place = presence::Place { app: app.clone(), channel: channel.clone() };
-            self.0.page(&place, None, 1).await.map(|page| page.count)
+            self.0.count(&place).await
         }));
         counted.await.map_err(|failure| Uncounted(failure.to_string()))
     }

@@ -125,6 +125,8 @@ pub struct Snapshot {
     pub life: Option<Life>,
     /// The members.
     pub members: Vec<Member>,
+    /// Whether nobody is missing because they were forgotten and have not been named again yet.
+    pub is_whole: bool,
 }
 
 /// How long an engine has known a channel without a break.
@@ -185,6 +187,8 @@ pub trait Presence: Send + Sync {
     fn ended(&self, connection: &ConnectionId);
     /// A page of a channel's members, from the one after that client.
     async fn page(&self, place: &Place, after: Option<&ClientName>, limit: u32) -> Result<MemberPage, PresenceError>;
+    /// How many members a channel has, as far as is known: those who were forgotten by what keeps them count again once they are named again.
+    async fn count(&self, place: &Place) -> Result<u64, PresenceError>;
     /// All members of a channel, for who then follows its events.
     async fn snapshot(&self, place: &Place) -> Result<Snapshot, PresenceError>;
     /// The node ends in good order, all its connections with it.

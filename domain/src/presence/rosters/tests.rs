@@ -128,7 +128,7 @@ proptest! {
         let mut sessions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let read = |roster: &Roster, view: &mut View, watcher: &mut Watcher, now| {
             let members = roster.members().cloned().collect();
-            let (events, again) = view.replace(&place, Snapshot { version: roster.version(), life, members }, now);
+            let (events, again) = view.replace(&place, Snapshot { version: roster.version(), life, members, is_whole: true }, now);
             assert!(again.is_none());
             events.iter().for_each(|event| watcher.hear(event));
         };

@@ -23,7 +23,7 @@ fn member(client: &str) -> Member {
 
 fn snapshot(version: u64, life: Option<(u64, u64)>, clients: &[&str]) -> Snapshot {
     let life = life.map(|(number, age_s)| Life { number, age: Duration::from_secs(age_s) });
-    Snapshot { version, life, members: clients.iter().map(|client| member(client)).collect() }
+    Snapshot { version, life, members: clients.iter().map(|client| member(client)).collect(), is_whole: true }
 }
 
 fn told((events, again): (Vec<PresenceEvent>, Option<Duration>)) -> (Vec<String>, Option<u64>) {

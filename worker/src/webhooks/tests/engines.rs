@@ -249,8 +249,11 @@ impl Presence for Nobody {
     async fn page(&self, _: &Place, _: Option<&ClientName>, _: u32) -> Result<MemberPage, PresenceError> {
         Ok(MemberPage::default())
     }
+    async fn count(&self, _: &Place) -> Result<u64, PresenceError> {
+        Ok(0)
+    }
     async fn snapshot(&self, _: &Place) -> Result<Snapshot, PresenceError> {
-        Ok(Snapshot { version: 0, life: None, members: Vec::new() })
+        Ok(Snapshot { version: 0, life: None, members: Vec::new(), is_whole: true })
     }
     async fn retire(&self) {}
 }
