@@ -9,7 +9,6 @@ use crate::Timestamp;
 pub(super) struct Heartbeat {
     ping_interval_ms: u32,
     pong_timeout_ms: u32,
-    connect_deadline: Timestamp,
     heard_at: Timestamp,
     pinged_at: Option<Timestamp>,
 }
@@ -26,7 +25,6 @@ impl Heartbeat {
         Self {
             ping_interval_ms: config.ping_interval.as_millis() as u32,
             pong_timeout_ms: config.pong_timeout.as_millis() as u32,
-            connect_deadline: now.after(config.connect_timeout),
             heard_at: now,
             pinged_at: None,
         }
@@ -39,10 +37,6 @@ impl Heartbeat {
     pub(super) fn heard(&mut self, now: Timestamp) {
         self.heard_at = now;
         self.pinged_at = None;
-    }
-
-    pub(super) fn connect_deadline(&self) -> Timestamp {
-        self.connect_deadline
     }
 
     pub(super) fn deadline(&self) -> Timestamp {

@@ -177,10 +177,10 @@ pub struct Connection {
 
 #[derive(Debug)]
 enum Phase {
-    /// Nothing but `connect` is taken.
-    Fresh,
-    /// Credentials are being looked at; what comes meanwhile waits.
-    Connecting { id: u32, waiting: Vec<String> },
+    /// Nothing but `connect` is taken, which may take so long to come.
+    Fresh { until: Timestamp, timeout: Duration },
+    /// Credentials are being looked at, until then at most; what comes meanwhile waits.
+    Connecting { id: u32, until: Timestamp, waiting: Vec<String> },
     /// Everything is taken.
     Open(Box<Open>),
     /// Nothing is taken any more.
@@ -209,7 +209,7 @@ impl Connection {
             bearer,
             origin: None,
             is_one_way: false,
-            phase: Phase::Fresh,
+            phase: Phase::Fresh { until: now.after(config.connect_timeout), timeout: config.connect_timeout },
             strikes: 0,
             served_until: None,
         }
@@ -273,7 +273,7 @@ impl Connection {
     pub fn deadline(&self) -> Option<Timestamp> {
         match &self.phase {
             Phase::Closed => None,
-            Phase::Fresh | Phase::Connecting { .. } => Some(self.heartbeat.connect_deadline()),
+            Phase::Fresh { until, .. } | Phase::Connecting { until, .. } => Some(*until),
             Phase::Open(open) => {
                 let others = [open.token.deadline(), self.served_until];
                 others.into_iter().flatten().chain([self.heartbeat.deadline()]).min()
@@ -295,11 +295,18 @@ impl Connection {
     }
 
     fn tick(&mut self, now: Timestamp, effects: &mut Effects) {
-        let Phase::Open(open) = &mut self.phase else {
-            if self.heartbeat.connect_deadline() <= now {
-                self.close(&Refusal::plain(ErrorCode::ConnectTimeout), effects);
+        let open = match &mut self.phase {
+            Phase::Fresh { until, .. } if *until <= now => {
+                return self.close(&Refusal::plain(ErrorCode::ConnectTimeout), effects);
             }
-            return;
+            Phase::Connecting { id, until, .. } if *until <= now => {
+                let id = *id;
+                let refusal = Refusal::new(ErrorCode::Unavailable, "the credentials could not be checked in time")
+                    .retry_after(Duration::from_secs(1));
+                return self.refuse_and_close(id, &refusal, effects);
+            }
+            Phase::Open(open) => open,
+            _ => return,
         };
         if self.served_until.is_some_and(|end| end <= now) {
             return self.close(&Refusal::plain(ErrorCode::Draining), effects);

@@ -42,7 +42,7 @@ impl Connection {
             Err(Unreadable::Malformed(why)) => self.close(&Refusal::new(ErrorCode::Malformed, why), effects),
             Err(Unreadable::Refused { id, code, message }) => {
                 refuse(id, &Refusal::new(code, message), effects);
-                if matches!(self.phase, Phase::Fresh) {
+                if matches!(self.phase, Phase::Fresh { .. }) {
                     self.close(&Refusal::plain(ErrorCode::NotConnected), effects);
                 }
             }
@@ -83,7 +83,10 @@ impl Connection {
 
     fn request(&mut self, id: u32, request: Request, now: Timestamp, effects: &mut Effects) {
         match (&mut self.phase, request) {
-            (Phase::Fresh, Request::Connect(connect)) => self.connect(id, connect, effects),
+            (Phase::Fresh { timeout, .. }, Request::Connect(connect)) => {
+                let until = now.after(*timeout);
+                self.connect(id, connect, until, effects);
+            }
             (Phase::Open(_), Request::Connect(_)) => {
                 self.refuse_and_close(id, &Refusal::plain(ErrorCode::AlreadyConnected), effects)
             }
@@ -100,7 +103,7 @@ impl Connection {
         }
     }
 
-    fn connect(&mut self, id: u32, connect: Connect, effects: &mut Effects) {
+    fn connect(&mut self, id: u32, connect: Connect, until: Timestamp, effects: &mut Effects) {
         let Connect { token, key, app, client: _ } = connect;
         let token = token.or_else(|| if key.is_none() { self.bearer.take() } else { None });
         let credential = match (token, key) {
@@ -116,13 +119,13 @@ impl Connection {
                 return self.refuse_and_close(id, &refusal, effects);
             }
         };
-        self.phase = Phase::Connecting { id, waiting: Vec::new() };
+        self.phase = Phase::Connecting { id, until, waiting: Vec::new() };
         effects.push(Effect::Authenticate(credential));
     }
 
     /// The credentials were looked at: answer, then take what waited.
     pub(super) fn authenticated(&mut self, outcome: Result<Grant, Refusal>, now: Timestamp, effects: &mut Effects) {
-        let Phase::Connecting { id, waiting } = std::mem::replace(&mut self.phase, Phase::Closed) else { return };
+        let Phase::Connecting { id, waiting, .. } = std::mem::replace(&mut self.phase, Phase::Closed) else { return };
         let grant = match outcome {
             Ok(grant) => grant,
             Err(refusal) => return self.refuse_and_close(id, &refusal, effects),
@@ -163,7 +166,7 @@ impl Connection {
         }
     }
 
-    fn refuse_and_close(&mut self, id: u32, refusal: &Refusal, effects: &mut Effects) {
+    pub(super) fn refuse_and_close(&mut self, id: u32, refusal: &Refusal, effects: &mut Effects) {
         refuse(id, refusal, effects);
         self.close(refusal, effects);
     }

@@ -47,6 +47,20 @@ fn without_connect_the_socket_closes_after_ten_seconds() {
 }
 
 #[test]
+fn credentials_that_are_checked_for_too_long_are_unavailable_and_no_fault_of_the_client() {
+    let mut subject = Subject::new();
+    subject.pass_until(at(9));
+    subject.text(r#"{"id":1,"op":"connect","token":"t"}"#);
+    subject.pass_until(Timestamp(at(19).0 - 1));
+    assert_eq!(subject.closed_with(), None);
+    subject.pass_until(at(19));
+    assert_eq!(subject.said[0]["id"], 1);
+    assert_eq!(subject.said[0]["error"]["code"], "unavailable");
+    assert_eq!(subject.said[0]["error"]["retry_after_ms"], 1_000);
+    assert_eq!(subject.closed_with(), Some(ErrorCode::Unavailable));
+}
+
+#[test]
 fn a_silent_connection_is_pinged_and_then_closed() {
     let mut subject = Subject::connected(everything());
     subject.pass_until(at(25));
