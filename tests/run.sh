@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that a change must pass: formatting, lints, the TypeScript client, unit tests, then the black-box tests against the real binary, on both
-# sets of engines.
+# sets of engines and both ways to the wire.
 # `tests/run.sh chaos` makes faults at random instead, for CHAOS_MINUTES, from CHAOS_SEED.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,6 +14,9 @@ SERVICES=(haproxy nginx postgresql rabbitmq-server redis-server)
 # What the black-box tests on production engines leave out: what starts no server by itself, is about the embedded engines or about one process
 # alone, or starts its own engines. Everything else runs on both.
 ONCE=(chaos:: cli:: cluster:: demo_page:: docs:: durability:: engines:: operations::a_server_that_cannot_store pusher::clients::stock_clients_find_everything_across rfc6455:: stores:: tidy:: tls:: tracing::)
+
+# What is run a second time with sockets on the other way to the wire, which the HTTP server carries.
+MOUNTED=(drains::each_client order:: outboxes:: pipelining:: pusher::sockets:: refreshing:: retention:: rfc6455:: subscriptions:: tls:: tokens::)
 
 # The longest that one run of the black-box tests may take where nobody sits before it; they take a quarter of it. Tests bound their waits themselves:
 # this ends one that does not, which has then been named as running for over 60 seconds.
@@ -103,6 +106,22 @@ step() {
   "$@"
 }
 
+# Runs tests, and says once more at the very end what those that failed panicked with: before it stands all that their servers had to say.
+tests() {
+  local output
+  output=$(mktemp)
+  if step "$@" 2>&1 | tee "$output"; then
+    rm "$output"
+    return
+  fi
+  echo
+  echo "== What failed, in short"
+  awk '/^---- .* stdout ----$/ { print; next } /^thread .* panicked at/ { lines = 6 } lines-- > 0 { print substr($0, 1, 1000) }' "$output"
+  grep '^test result: ' "$output" || true
+  rm "$output"
+  return 1
+}
+
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
   PACKAGES+=(python3 python3-venv)
 fi
@@ -120,7 +139,8 @@ step build_previous
 step cargo build --workspace --all-targets --locked
 # Before the black-box tests, one of which runs the client that is built here.
 step test_sdk
-step cargo test --workspace --locked --doc
-step cargo test --workspace --locked --lib --bins
-step "${BOUND[@]}" cargo test --workspace --locked --test it
-step env FANFARE_TEST_ENGINES=production "${BOUND[@]}" cargo test --workspace --locked --test it -- "${ONCE[@]/#/--skip=}"
+tests cargo test --workspace --locked --doc
+tests cargo test --workspace --locked --lib --bins
+tests "${BOUND[@]}" cargo test --workspace --locked --test it
+tests env FANFARE_TEST_ENGINES=production "${BOUND[@]}" cargo test --workspace --locked --test it -- "${ONCE[@]/#/--skip=}"
+tests env FANFARE_WIRE=mounted "${BOUND[@]}" cargo test --workspace --locked --test it -- "${MOUNTED[@]}"

@@ -15,7 +15,7 @@ const EDGES: [(&str, &[&str]); 9] = [
     ("gateway", &["protocol", "domain"]),
     ("worker", &["protocol", "domain"]),
     ("server", &["protocol", "domain", "infra", "api", "gateway", "worker"]),
-    ("bench", &["protocol"]),
+    ("bench", &["protocol", "domain", "gateway"]),
     ("tests", &["protocol", "domain", "infra", "api", "gateway", "worker", "server"]),
 ];
 

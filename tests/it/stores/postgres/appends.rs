@@ -77,6 +77,35 @@ async fn a_database_that_takes_no_writes_rejects_nothing_for_good() {
 }
 
 #[tokio::test]
+async fn a_connection_s_first_insert_too_is_within_the_transaction_that_holds_the_locks() {
+    let (store, database) = store().await;
+    let app = new_app(&store).await;
+    store.append(None, &[message(&app, "a", "0")]).await.unwrap();
+    // A new channel gets its row where the locks are taken.
+    execute(
+        &mut session(&database).await,
+        "create function remember() returns trigger language plpgsql as
+             $$ begin perform set_config('test.locked', pg_current_xact_id()::text, false); return new; end $$;
+         create trigger remember before insert on channels for each row execute function remember();
+         create function refuse() returns trigger language plpgsql as
+             $$ begin
+                 if current_setting('test.locked', true) is distinct from pg_current_xact_id()::text then
+                     raise exception 'an insert by itself';
+                 end if;
+                 return null;
+             end $$;
+         create trigger refuse before insert on messages for each statement execute function refuse()",
+    )
+    .await;
+    // Its connections are new, so they do not know the statement yet.
+    let store = SqlStore::connect_postgres(&database.url, engines::sealer()).await.unwrap();
+    for name in ["b", "c"] {
+        let stored = store.append(None, &[message(&app, name, "1")]).await.unwrap();
+        assert!(matches!(stored[0], Appended::Stored { serial: Serial(1), .. }));
+    }
+}
+
+#[tokio::test]
 async fn a_batch_is_one_transaction_that_locks_and_inserts_and_looks_only_where_it_must() {
     let server = postgres::Private::counting().await;
     let store = SqlStore::connect_postgres(&server.tcp_url(), engines::sealer()).await.unwrap();
