@@ -17,6 +17,7 @@ use super::{
     ChannelKey, Hub,
     fan_out::Turns,
     frames::{self, Encoded},
+    late::Late,
     presence::Watch,
     subscription::{Mode, Subscription},
 };
@@ -34,10 +35,11 @@ pub(super) struct Channel {
     seen: Cell<Serial>,
     subscribers: RefCell<Vec<Rc<Subscription>>>,
     holds: Cell<usize>,
-    recent: RefCell<Recent>,
-    turns: Turns,
+    recent: RefCell<Option<Box<Recent>>>,
+    /// What waits for its turn.
+    pub(super) turns: Late<Turns>,
     /// Its members, while somebody watches.
-    pub(super) watch: Watch,
+    pub(super) watch: Late<Watch>,
 }
 
 /// A message on its way to those who follow.
@@ -65,7 +67,7 @@ struct Heard {
     message: Rc<Encoded>,
 }
 
-/// Frames without holes up to the last one heard, kept while somebody catches up.
+/// Frames without holes up to the last one heard, and how many catch up that may want them; kept as long as one does.
 #[derive(Default)]
 struct Recent {
     wanted_by: usize,
@@ -83,14 +85,19 @@ impl Channel {
             subscribers: RefCell::default(),
             holds: Cell::default(),
             recent: RefCell::default(),
-            turns: Turns::default(),
-            watch: Watch::default(),
+            turns: Late::default(),
+            watch: Late::default(),
         }
     }
 
-    /// What waits for its turn.
-    pub(super) fn turns(&self) -> &Turns {
-        &self.turns
+    /// Whether a message is being handed out in parts.
+    pub(super) fn is_held(&self) -> bool {
+        self.turns.if_used().is_some_and(Turns::are_held)
+    }
+
+    /// Whether somebody watches its members.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watch.if_used().is_some_and(Watch::is_wanted)
     }
 
     /// How many follow.
@@ -126,9 +133,8 @@ impl Channel {
     pub(super) fn begin_epoch(&self, head: &Head) {
         *self.epoch.borrow_mut() = Some(head.epoch.clone());
         self.seen.set(head.serial);
-        self.turns.clear();
-        let wanted_by = self.recent.borrow().wanted_by;
-        *self.recent.borrow_mut() = Recent { wanted_by, ..Recent::default() };
+        self.turns.if_used().into_iter().for_each(Turns::clear);
+        self.recent.borrow_mut().iter_mut().for_each(|recent| recent.forget());
     }
 
     /// Everyone who follows.
@@ -205,7 +211,8 @@ impl Channel {
         let message = Rc::new(Encoded::new(envelope));
         if let Some(serial) = serial {
             self.saw(serial);
-            self.recent.borrow_mut().push(Heard { serial, message: Rc::clone(&message) });
+            let heard = || Heard { serial, message: Rc::clone(&message) };
+            self.recent.borrow_mut().iter_mut().for_each(|recent| recent.push(heard()));
         }
         Outgoing { message, leaving, _span: None, delivered: 0, behind: Vec::new() }
     }
@@ -244,21 +251,21 @@ impl Channel {
 
     /// Keeps what the bus brings, for one more that catches up.
     pub(super) fn keep_recent(&self) {
-        self.recent.borrow_mut().wanted_by += 1;
+        self.recent.borrow_mut().get_or_insert_default().wanted_by += 1;
     }
 
     /// One fewer catches up.
     pub(super) fn release_recent(&self) {
-        let mut recent = self.recent.borrow_mut();
-        recent.wanted_by -= 1;
-        if recent.wanted_by == 0 {
-            *recent = Recent::default();
-        }
+        self.recent.borrow_mut().take_if(|recent| {
+            recent.wanted_by -= 1;
+            recent.wanted_by == 0
+        });
     }
 
     /// What comes after a position, if it was heard lately: the message, and whether it is kept from that connection.
     pub(super) fn recent_after(&self, position: Serial, connection: &ConnectionId) -> Option<(Rc<Encoded>, bool)> {
         let recent = self.recent.borrow();
+        let recent = recent.as_ref()?;
         let first = recent.frames.front()?.serial;
         let at = position.next().0.checked_sub(first.0)?;
         let heard = recent.frames.get(at as usize)?;
@@ -268,16 +275,17 @@ impl Channel {
 }
 
 impl Recent {
+    fn forget(&mut self) {
+        self.frames.clear();
+        self.bytes = 0;
+    }
+
     fn push(&mut self, heard: Heard) {
-        if self.wanted_by == 0 {
-            return;
-        }
         if self.frames.back().is_some_and(|last| heard.serial <= last.serial) {
             return;
         }
         if self.frames.back().is_some_and(|last| last.serial.next() != heard.serial) {
-            self.frames.clear();
-            self.bytes = 0;
+            self.forget();
         }
         self.bytes += heard.message.bytes();
         self.frames.push_back(heard);

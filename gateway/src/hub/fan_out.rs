@@ -59,6 +59,11 @@ impl Waiting {
 }
 
 impl Turns {
+    /// Whether the channel is held.
+    pub(super) fn are_held(&self) -> bool {
+        self.is_held.get()
+    }
+
     fn push(&self, what: Waiting) {
         self.bytes.set(self.bytes.get() + what.bytes());
         self.waiting.borrow_mut().push_back(what);
@@ -77,12 +82,9 @@ impl Turns {
         while self.pop(|_| true).is_some() {}
     }
 
-    /// Keeps a head for later, if the channel is held.
-    pub(super) fn defer(&self, head: &Head) -> bool {
-        if self.is_held.get() {
-            self.push(Waiting::Head(head.clone()));
-        }
-        self.is_held.get()
+    /// Keeps a head for later.
+    pub(super) fn defer(&self, head: &Head) {
+        self.push(Waiting::Head(head.clone()));
     }
 
     /// Returns when not too much waits.
@@ -100,17 +102,16 @@ impl Hub {
         let key = (envelope.app.clone(), envelope.channel.clone());
         let channel = self.channels.borrow().get(&key).cloned();
         let Some(channel) = channel else { return };
-        let turns = channel.turns();
-        if turns.is_held.get() {
-            turns.push(Waiting::Message(envelope));
-            return turns.room().await;
+        if channel.is_held() {
+            channel.turns.push(Waiting::Message(envelope));
+            return channel.turns.room().await;
         }
         let Some(outgoing) = self.begin(&channel, envelope) else { return };
         let subscribers = channel.count();
         if subscribers <= at_once(std::slice::from_ref(&outgoing)) {
             return self.finish(channel.hand_to_all(outgoing));
         }
-        turns.is_held.set(true);
+        channel.turns.is_held.set(true);
         let hub = self.this.upgrade().expect("the hub that is running is alive");
         actix_rt::spawn(hub.in_parts(channel, outgoing));
     }
@@ -161,7 +162,7 @@ impl Hub {
             together.drain(..).for_each(|outgoing| self.finish(outgoing));
             self.gather(&channel, &mut together);
         }
-        channel.turns().is_held.set(false);
+        channel.turns.is_held.set(false);
     }
 
     /// Takes what waits for a channel, as much as is handed out together. A head is looked at alone: it tells who lacks what was handed out.
@@ -169,8 +170,7 @@ impl Hub {
         let mut bytes = 0;
         while together.len() < TOGETHER
             && bytes < BYTES_AT_ONCE
-            && let Some(waiting) =
-                channel.turns().pop(|next| together.is_empty() || matches!(next, Waiting::Message(_)))
+            && let Some(waiting) = channel.turns.pop(|next| together.is_empty() || matches!(next, Waiting::Message(_)))
         {
             bytes += waiting.bytes();
             match waiting {

@@ -30,6 +30,7 @@ mod fan_out;
 mod faults;
 mod frames;
 mod history;
+mod late;
 mod locate;
 mod measured;
 mod occupancy;

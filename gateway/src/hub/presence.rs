@@ -25,6 +25,7 @@ use super::{
     channel::Channel,
     fan_out::AT_ONCE,
     frames::Told,
+    late::Late,
     subscription::{Mode, Subscription},
 };
 
@@ -70,6 +71,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// Whether somebody watches.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.watchers.get() > 0
+    }
+
     /// One more watches.
     pub(super) fn begin(&self) {
         self.watchers.set(self.watchers.get() + 1);
@@ -103,6 +109,12 @@ impl Watch {
 /// Of whom nothing was told while a subscription was held, whether they were members before, and by which connection last.
 #[derive(Default)]
 pub(super) struct Missed(RefCell<HashMap<ClientName, (bool, ConnectionId)>>);
+
+impl Late<Missed> {
+    fn is_empty(&self) -> bool {
+        self.if_used().is_none_or(|missed| missed.0.borrow().is_empty())
+    }
+}
 
 impl Missed {
     fn note(&self, event: &PresenceEvent) {
@@ -153,7 +165,7 @@ impl Hub {
     pub(super) async fn take_presence(&self, event: &PresenceEvent) {
         let key = (event.place.app.clone(), event.place.channel.clone());
         let channel = self.channels.borrow().get(&key).cloned();
-        let Some(channel) = channel.filter(|channel| channel.watch.watchers.get() > 0) else { return };
+        let Some(channel) = channel.filter(|channel| channel.is_watched()) else { return };
         let watch = &channel.watch;
         if !self.may_deliver() {
             // The channel is read when something may be delivered again, and the difference told.
@@ -173,14 +185,14 @@ impl Hub {
     /// The bus was interrupted: every channel that is watched is read.
     pub(super) fn doubt_presence(&self) {
         let channels: Vec<_> = self.channels.borrow().values().cloned().collect();
-        for channel in channels.iter().filter(|channel| channel.watch.watchers.get() > 0) {
+        for channel in channels.iter().filter(|channel| channel.is_watched()) {
             self.doubt_members(channel);
         }
     }
 
     /// Reads a channel of which something was missed, if nobody does yet.
     pub(super) fn catch_up_with_members(&self, channel: &Rc<Channel>) {
-        if channel.watch.watchers.get() > 0 && channel.watch.is_doubtful.get() {
+        if channel.is_watched() && channel.watch.is_doubtful.get() {
             self.doubt_members(channel);
         }
     }
@@ -205,7 +217,7 @@ impl Hub {
         let channel = Rc::clone(channel);
         actix_rt::spawn(async move {
             let mut pause = FIRST_PAUSE;
-            while channel.watch.watchers.get() > 0 && channel.watch.is_doubtful.get() {
+            while channel.is_watched() && channel.watch.is_doubtful.get() {
                 hub.open_gate().await;
                 // A reading that is under way may have begun before the doubt.
                 let under_way = channel.watch.reading.borrow().clone();
@@ -267,7 +279,7 @@ impl Hub {
 
     /// Tells a subscription that goes on what became of those of whom nothing was told while it was held.
     pub(super) fn tell_missed_presence(self: &Rc<Self>, subscription: &Rc<Subscription>) {
-        if subscription.missed.0.borrow().is_empty() {
+        if subscription.missed.is_empty() {
             return;
         }
         let (hub, subscription) = (Rc::clone(self), Rc::clone(subscription));
@@ -348,7 +360,7 @@ impl Subscription {
         if !self.watches() || self.mode() == Mode::Ended {
             return;
         }
-        let is_silent = self.mode() == Mode::Held || !self.missed.0.borrow().is_empty();
+        let is_silent = self.mode() == Mode::Held || !self.missed.is_empty();
         match is_silent {
             true => self.missed.note(told.event),
             false => self.push_presence(told),

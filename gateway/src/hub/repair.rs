@@ -20,8 +20,9 @@ impl Hub {
     pub(super) fn take_head(&self, key: &ChannelKey, head: &Head) {
         let channel = self.channels.borrow().get(key).cloned();
         let Some(channel) = channel else { return };
-        if !channel.turns().defer(head) {
-            self.take_head_of(&channel, head);
+        match channel.is_held() {
+            true => channel.turns.defer(head),
+            false => self.take_head_of(&channel, head),
         }
     }
 

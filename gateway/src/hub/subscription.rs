@@ -14,7 +14,12 @@ use fanfare_domain::{
 };
 use fanfare_protocol::{Epoch, Serial};
 
-use super::{channel::Channel, frames::Format, presence::Missed};
+use super::{
+    channel::Channel,
+    frames::Format,
+    late::Late,
+    presence::{Missed, Watch},
+};
 use crate::wire::{Leaving, Outbox};
 
 /// How a subscription gets its messages.
@@ -45,7 +50,7 @@ pub(crate) struct Subscription {
     /// Its course, if the app keeps a trace.
     receipts: RefCell<Option<Arc<Receipts>>>,
     /// Of whom nothing was told while it was held.
-    pub(super) missed: Missed,
+    pub(super) missed: Late<Missed>,
 }
 
 impl Subscription {
@@ -65,9 +70,9 @@ impl Subscription {
             mode: Cell::new(Mode::CatchingUp),
             is_reading: Cell::new(false),
             watches,
-            hears_from: channel.watch.events(),
+            hears_from: channel.watch.if_used().map_or(0, Watch::events),
             receipts: RefCell::default(),
-            missed: Missed::default(),
+            missed: Late::default(),
         });
         channel.add(&subscription);
         subscription
