@@ -5,8 +5,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Debian packages that the tests use: a compiler for SQLite, a browser with a font, system call traces, a client for the README, reverse proxies, and the production engines.
-PACKAGES=(chromium curl fonts-dejavu-core gcc haproxy libc6-dev nginx postgresql rabbitmq-server redis-server strace)
+# Debian packages that the tests use: a compiler for SQLite, a browser with a font, system call traces, a client for the README, reverse proxies, and the production engines
+# (patchelf is for a second RabbitMQ).
+PACKAGES=(chromium curl fonts-dejavu-core gcc haproxy libc6-dev nginx patchelf postgresql rabbitmq-server redis-server strace)
 
 # Those of them that are services, called as their packages.
 SERVICES=(haproxy nginx postgresql rabbitmq-server redis-server)
@@ -17,6 +18,12 @@ ONCE=(chaos:: cli:: cluster:: demo_page:: docs:: durability:: engines:: operatio
 
 # What is run a second time with sockets on the other way to the wire, which the HTTP server carries.
 MOUNTED=(drains::each_client order:: outboxes:: pipelining:: pusher::sockets:: refreshing:: retention:: rfc6455:: subscriptions:: tls:: tokens::)
+
+# What takes all of the machine, and is run by itself: beside it, others would find their servers slow, and it would find its own so.
+ALONE=(chaos:: cluster::drains:: cluster::pusher::five_hundred cluster::resumes:: cluster::revoked_flows::)
+
+# What a broker is most likely to tell apart, run again on the next one.
+BROKERS=(cluster::rabbitmq:: cluster::workers:: engines::rabbitmq:: stores::queue:: stores::rabbitmq::)
 
 # The longest that one run of the black-box tests may take where nobody sits before it; they take a quarter of it. Tests bound their waits themselves:
 # this ends one that does not, which has then been named as running for over 60 seconds.
@@ -134,6 +141,8 @@ fi
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
 step install_libraries
+rabbitmq_4=${CARGO_TARGET_DIR:-$PWD/target}/rabbitmq-4
+step tests/rabbitmq-4.sh "$rabbitmq_4"
 step build_previous
 # The same targets as those of the tests, so that dependencies are built once; it leaves the binary that the black-box tests start.
 step cargo build --workspace --all-targets --locked
@@ -141,6 +150,9 @@ step cargo build --workspace --all-targets --locked
 step test_sdk
 tests cargo test --workspace --locked --doc
 tests cargo test --workspace --locked --lib --bins
-tests "${BOUND[@]}" cargo test --workspace --locked --test it
-tests env FANFARE_TEST_ENGINES=production "${BOUND[@]}" cargo test --workspace --locked --test it -- "${ONCE[@]/#/--skip=}"
+tests "${BOUND[@]}" cargo test --workspace --locked --test it -- "${ALONE[@]/#/--skip=}"
+tests "${BOUND[@]}" cargo test --workspace --locked --test it -- --test-threads=1 "${ALONE[@]}"
+tests env FANFARE_TEST_RABBITMQ="$rabbitmq_4" "${BOUND[@]}" cargo test --workspace --locked --test it -- "${BROKERS[@]}"
+tests env FANFARE_TEST_RABBITMQ="$rabbitmq_4" FANFARE_TEST_ENGINES=production "${BOUND[@]}" \
+  cargo test --workspace --locked --test it -- "${ONCE[@]/#/--skip=}"
 tests env FANFARE_WIRE=mounted "${BOUND[@]}" cargo test --workspace --locked --test it -- "${MOUNTED[@]}"

@@ -1,9 +1,10 @@
 //! Private brokers of RabbitMQ: a folder, a node name and ports of their own on 127.0.0.1, gone with the tests.
 
 use std::{
+    env,
     ffi::OsString,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -120,8 +121,10 @@ impl Broker {
         let folder = tempfile::tempdir().expect("a temporary folder can be made").keep();
         let (port, names) = (free_port(), free_port());
         let listen = names.to_string();
+        let mut command = vec![installed().join("erlang/bin/epmd").into_os_string()];
+        command.extend(["-debug", "-address", "127.0.0.1", "-port", &listen].map(OsString::from));
         let _names = Engine::start(Program {
-            command: ["epmd", "-debug", "-address", "127.0.0.1", "-port", &listen].map(OsString::from).to_vec(),
+            command,
             ready: "epmd running",
             ends_by: "TERM",
             dies_by: "KILL",
@@ -139,7 +142,7 @@ impl Broker {
         write(&folder.join("rabbitmq.conf"), &config);
         write(&folder.join("enabled_plugins"), &format!("[{plugins}].\n"));
         let engine = Engine::start(Program {
-            command: vec!["/usr/lib/rabbitmq/bin/rabbitmq-server".into()],
+            command: vec![installed().join("rabbitmq/bin/rabbitmq-server").into()],
             env: environment(&folder, port, names),
             ready: "Starting broker... completed",
             ends_by: "TERM",
@@ -168,6 +171,12 @@ impl Broker {
     }
 }
 
+/// Where RabbitMQ and its Erlang are: what the machine has installed, or what `tests/rabbitmq-4.sh` has unpacked into FANFARE_TEST_RABBITMQ.
+fn installed() -> PathBuf {
+    let root = env::var_os("FANFARE_TEST_RABBITMQ").unwrap_or_else(|| "/".into());
+    Path::new(&root).join("usr/lib")
+}
+
 fn config(port: u16, management: Option<u16>) -> String {
     let mut config = format!("listeners.tcp.1 = 127.0.0.1:{port}\ndisk_free_limit.absolute = 50MB\n");
     if let Some(port) = management {
@@ -182,7 +191,10 @@ fn config(port: u16, management: Option<u16>) -> String {
 /// All that the start script would look for in places that brokers share.
 fn environment(folder: &Path, port: u16, names: u16) -> Vec<(&'static str, OsString)> {
     let within = |name: &str| folder.join(name).into_os_string();
+    let inherited = env::var_os("PATH").unwrap_or_default();
+    let path = [installed().join("erlang/bin")].into_iter().chain(env::split_paths(&inherited));
     vec![
+        ("PATH", env::join_paths(path).expect("no folder has a colon in its name")),
         ("HOME", folder.into()),
         ("RABBITMQ_NODENAME", format!("fanfare{port}@localhost").into()),
         ("RABBITMQ_MNESIA_BASE", within("mnesia")),
