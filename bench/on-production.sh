@@ -60,7 +60,8 @@ if ((EUID == 0)); then
   chown postgres: "$folder/postgres"
 fi
 (cd "$folder/postgres" && "${as_owner[@]}" "$postgres/initdb" --auth=trust --username=postgres --encoding=UTF8 --pgdata="$folder/postgres/data" >/dev/null)
-start database "${as_owner[@]}" "$postgres/postgres" -D "$folder/postgres/data" -k "$folder/postgres" -p "$database_port" -c listen_addresses=127.0.0.1
+start database "${as_owner[@]}" "$postgres/postgres" -D "$folder/postgres/data" -k "$folder/postgres" -p "$database_port" -c listen_addresses=127.0.0.1 \
+  -c max_connections=300
 
 start redis redis-server --bind 127.0.0.1 --port "$redis_port" --save "" --appendonly no --dir "$folder"
 

@@ -38,10 +38,6 @@ pub use master_keys::MasterKeyError;
 pub use migrating::Schema;
 pub use told::SqlTold;
 
-/// Connections to Postgres of one process. What one holds up, another one of the many partitions can use; more than a few for each core of the
-/// server make nothing faster there, and every process has as many.
-const POSTGRES_CONNECTIONS: usize = 16;
-
 /// Tenants, users, apps, keys, rules and messages in a SQL database. Cheap to clone.
 #[derive(Clone)]
 pub struct SqlStore {
@@ -65,15 +61,10 @@ impl SqlStore {
         Ok(Self { db: Db::open_sqlite(path).await?, sealer, appends: Arc::default() })
     }
 
-    /// Connects to a Postgres database, with 16 connections at most. Call [`SqlStore::migrate`] before anything else.
+    /// Connects to a Postgres database, with so many connections at most, and up to eight more for what must not wait behind them: a worker's leases,
+    /// and what must be known at every moment. Call [`SqlStore::migrate`] before anything else.
     /// `sslmode=require` and `verify-full` in the URL encrypt, and check the server's certificate; else all goes in the clear.
-    pub async fn connect_postgres(url: &str, sealer: Sealer) -> Result<Self, StoreError> {
-        Self::connect_postgres_with(url, POSTGRES_CONNECTIONS, sealer).await
-    }
-
-    /// Connects to a Postgres database with so many connections at most, and a few more: two for the leases of a worker, and what
-    /// must be known at every moment, most often one.
-    pub async fn connect_postgres_with(url: &str, connections: usize, sealer: Sealer) -> Result<Self, StoreError> {
+    pub async fn connect_postgres(url: &str, connections: usize, sealer: Sealer) -> Result<Self, StoreError> {
         Ok(Self { db: Db::connect_postgres(url, connections).await?, sealer, appends: Arc::default() })
     }
 

@@ -40,7 +40,9 @@ pub async fn wait_for(config: &Config, engines: &Engines) -> Result<SqlStore, Pr
 /// Connects once.
 pub async fn connect(config: &Config, engines: &Engines) -> Result<SqlStore, Problem> {
     let sealer = sealer(config)?;
-    SqlStore::connect_postgres(engines.database_url.expose_secret(), sealer).await.map_err(|error| unusable(&error))
+    let url = engines.database_url.expose_secret();
+    let connected = SqlStore::connect_postgres(url, config.database_connections, sealer).await;
+    connected.map_err(|error| unusable(&error))
 }
 
 /// Refuses tables that are older than this version, or were never made, and a master key or settings that are not theirs; gives what is fixed.

@@ -35,7 +35,9 @@ mod tests;
 pub mod tls;
 
 /// As many threads as can serve requests and sockets.
-const MOST_WORKERS: usize = 512;
+const MOST_WORKERS: u16 = 512;
+/// As many connections to Postgres as a process may have.
+const MOST_CONNECTIONS: u16 = 512;
 /// As many partitions as there may be.
 const MOST_PARTITIONS: Partition = 1_024;
 
@@ -64,6 +66,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     #[serde(default, deserialize_with = "secret")]
     database_url: Option<SecretString>,
+    /// Connections to Postgres, besides those for what must not wait.
+    #[serde(deserialize_with = "connections")]
+    pub database_connections: usize,
     #[serde(default, deserialize_with = "secret")]
     redis_url: Option<SecretString>,
     #[serde(default, deserialize_with = "secret")]
@@ -209,23 +214,26 @@ fn wrong_key(name: &str, key: &SecretString) -> Option<Problem> {
 }
 
 fn workers_for(cores: usize) -> usize {
-    cores.min(MOST_WORKERS)
+    cores.min(MOST_WORKERS.into())
 }
 
 fn workers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-    let count = i64::deserialize(deserializer)?;
-    match usize::try_from(count) {
-        Ok(count @ 1..=MOST_WORKERS) => Ok(Some(count)),
-        _ => Err(serde::de::Error::custom(format!("{count} is not one of 1 to {MOST_WORKERS}"))),
-    }
+    count(deserializer, MOST_WORKERS).map(|count| Some(count.into()))
+}
+
+fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    count(deserializer, MOST_CONNECTIONS).map(usize::from)
 }
 
 fn partitions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Partition>, D::Error> {
+    count(deserializer, MOST_PARTITIONS).map(Some)
+}
+
+/// A number from 1 to the most that there may be.
+fn count<'de, D: Deserializer<'de>>(deserializer: D, most: u16) -> Result<u16, D::Error> {
     let count = i64::deserialize(deserializer)?;
-    match Partition::try_from(count) {
-        Ok(count @ 1..=MOST_PARTITIONS) => Ok(Some(count)),
-        _ => Err(serde::de::Error::custom(format!("{count} is not one of 1 to {MOST_PARTITIONS}"))),
-    }
+    let fits = u16::try_from(count).ok().filter(|count| (1..=most).contains(count));
+    fits.ok_or_else(|| serde::de::Error::custom(format!("{count} is not one of 1 to {most}")))
 }
 
 fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Names>, D::Error> {

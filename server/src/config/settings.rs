@@ -131,6 +131,13 @@ pub const SETTINGS: &[Setting] = &[
         "The Postgres database, as `postgres://user:password@host/fanfare`; `?sslmode=verify-full` for TLS, and `&sslrootcert=FILE` where its certificate is of an authority of your own. It comes with `redis_url`, `amqp_url` and `master_key`: all of them, or none and the engines are inside the process.",
     ),
     row(
+        "database_connections",
+        "FANFARE_DATABASE_CONNECTIONS",
+        Kind::Number,
+        Some("16"),
+        "Connections to Postgres that each process may open, 1 to 512, and up to 8 more for what must not wait behind them. Those of all processes must fit into the `max_connections` of Postgres.",
+    ),
+    row(
         "redis_url",
         "FANFARE_REDIS_URL",
         Kind::Url,

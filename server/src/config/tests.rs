@@ -40,6 +40,21 @@ fn there_are_as_many_workers_as_can_be() {
 }
 
 #[test]
+fn counts_are_refused_with_their_bounds() {
+    assert_eq!(load("", &[]).unwrap().database_connections, 16);
+    assert_eq!(load("database_connections = 512", &[]).unwrap().database_connections, 512);
+    for (line, bound) in [
+        ("database_connections = 0", "0 is not one of 1 to 512"),
+        ("database_connections = 513", "513 is not one of 1 to 512"),
+        ("workers = -1", "-1 is not one of 1 to 512"),
+        ("partitions = 70000", "70000 is not one of 1 to 1024"),
+    ] {
+        let said = load(line, &[]).unwrap_err();
+        assert!(said.contains(bound), "{bound} is not in:\n{said}");
+    }
+}
+
+#[test]
 fn everything_unknown_is_refused_at_once_with_the_nearest_known_name() {
     let said = load("listn = \"127.0.0.1:1\"\n[plans.big]\nconections = 5", &[("HOME", "/root")]).unwrap_err();
     for part in ["`listn`", "mean `listen`", "`plans.big.conections`", "mean `plans.big.connections`"] {

@@ -23,7 +23,7 @@ pub async fn sqlite() -> Engine<TempDir> {
 
 pub async fn postgres() -> Engine<postgres::Database> {
     let database = postgres::database().await;
-    let store = SqlStore::connect_postgres(&database.url, sealer()).await.unwrap();
+    let store = SqlStore::connect_postgres(&database.url, 16, sealer()).await.unwrap();
     store.migrate().await.unwrap();
     Engine { store, _ground: database }
 }

@@ -57,7 +57,7 @@ async fn sqlite_tables() -> Tables {
 
 async fn postgres_tables() -> Tables {
     let database = postgres::database().await;
-    SqlStore::connect_postgres(&database.url, engines::sealer()).await.unwrap().migrate().await.unwrap();
+    SqlStore::connect_postgres(&database.url, 16, engines::sealer()).await.unwrap().migrate().await.unwrap();
     let mut conn = AsyncPgConnection::establish(&database.url).await.unwrap();
     let columns = diesel_async::RunQueryDsl::load(
         sql_query(
@@ -93,7 +93,7 @@ fn both_sets_of_migrations_have_the_same_names() {
 #[tokio::test]
 async fn migrating_twice_or_at_the_same_time_does_no_harm() {
     let database = postgres::database().await;
-    let store = SqlStore::connect_postgres(&database.url, engines::sealer()).await.unwrap();
+    let store = SqlStore::connect_postgres(&database.url, 16, engines::sealer()).await.unwrap();
     let (first, second) = tokio::join!(store.migrate(), store.migrate());
     first.unwrap();
     second.unwrap();

@@ -98,7 +98,7 @@ async fn a_connection_s_first_insert_too_is_within_the_transaction_that_holds_th
     )
     .await;
     // Its connections are new, so they do not know the statement yet.
-    let store = SqlStore::connect_postgres(&database.url, engines::sealer()).await.unwrap();
+    let store = SqlStore::connect_postgres(&database.url, 16, engines::sealer()).await.unwrap();
     for name in ["b", "c"] {
         let stored = store.append(None, &[message(&app, name, "1")]).await.unwrap();
         assert!(matches!(stored[0], Appended::Stored { serial: Serial(1), .. }));
@@ -108,7 +108,7 @@ async fn a_connection_s_first_insert_too_is_within_the_transaction_that_holds_th
 #[tokio::test]
 async fn a_batch_is_one_transaction_that_locks_and_inserts_and_looks_only_where_it_must() {
     let server = postgres::Private::counting().await;
-    let store = SqlStore::connect_postgres(&server.tcp_url(), engines::sealer()).await.unwrap();
+    let store = SqlStore::connect_postgres(&server.tcp_url(), 16, engines::sealer()).await.unwrap();
     store.migrate().await.unwrap();
     let app = new_app(&store).await;
     let mut session = AsyncPgConnection::establish(&server.tcp_url()).await.unwrap();

@@ -48,7 +48,7 @@ async fn connections_that_the_server_ended_are_replaced_before_they_are_used() {
 #[tokio::test]
 async fn a_server_that_was_killed_is_used_again_once_it_is_back() {
     let mut server = postgres::Private::start().await;
-    let store = SqlStore::connect_postgres(&server.tcp_url(), engines::sealer()).await.unwrap();
+    let store = SqlStore::connect_postgres(&server.tcp_url(), 16, engines::sealer()).await.unwrap();
     store.migrate().await.unwrap();
     let app = new_app(&store).await;
     store.append(None, &[message(&app, "a", "1")]).await.unwrap();
@@ -65,7 +65,7 @@ async fn a_server_that_was_killed_is_used_again_once_it_is_back() {
 #[tokio::test]
 async fn a_server_that_stands_still_holds_nobody_up_for_ever() {
     let mut server = postgres::Private::start().await;
-    let store = SqlStore::connect_postgres(&server.tcp_url(), engines::sealer()).await.unwrap();
+    let store = SqlStore::connect_postgres(&server.tcp_url(), 16, engines::sealer()).await.unwrap();
     store.migrate().await.unwrap();
     let app = new_app(&store).await;
     let mut other = AsyncPgConnection::establish(&server.tcp_url()).await.unwrap();
@@ -107,16 +107,16 @@ async fn a_url_that_demands_tls_is_never_served_in_the_clear() {
     let database = postgres::database().await;
     for mode in ["require", "verify-full", "verify-ca"] {
         let url = format!("{}?sslmode={mode}", database.tcp_url);
-        assert!(SqlStore::connect_postgres(&url, engines::sealer()).await.is_err(), "{mode}");
+        assert!(SqlStore::connect_postgres(&url, 16, engines::sealer()).await.is_err(), "{mode}");
     }
     let url = format!("{}?sslmode=disable", database.tcp_url);
-    assert!(SqlStore::connect_postgres(&url, engines::sealer()).await.is_ok());
+    assert!(SqlStore::connect_postgres(&url, 16, engines::sealer()).await.is_ok());
 }
 
 #[tokio::test]
 async fn the_version_of_the_tables_is_known_before_and_after_they_are_made() {
     let database = postgres::database().await;
-    let store = SqlStore::connect_postgres(&database.url, engines::sealer()).await.unwrap();
+    let store = SqlStore::connect_postgres(&database.url, 16, engines::sealer()).await.unwrap();
     let Schema { found, wanted } = store.schema().await.unwrap();
     assert_eq!((found, store.installation().await.is_err()), (None, true));
     store.migrate().await.unwrap();

@@ -161,7 +161,7 @@ async fn history_is_read_by_an_index_in_every_partition() {
     let mut session = super::session(&database).await;
     alone(&mut session).await;
     execute(&mut session, "select pg_stat_reset()").await;
-    let store = SqlStore::connect_postgres(&database.url, engines::sealer()).await.unwrap();
+    let store = SqlStore::connect_postgres(&database.url, 16, engines::sealer()).await.unwrap();
     let visible = Visible { retention: Retention { retention_s: 99 * DAY_S, max_messages: None }, now: NOW };
     for range in [Range::After(Serial(10)), Range::Before(Serial(60)), Range::Newest] {
         let page = store.read(&app.id, &channel("c7"), range, 50, visible).await.unwrap().unwrap();

@@ -24,7 +24,7 @@ struct Row {
 /// A store in a database of its own, with its tables.
 async fn store() -> (SqlStore, Database) {
     let database = postgres::database().await;
-    let store = SqlStore::connect_postgres(&database.url, engines::sealer()).await.unwrap();
+    let store = SqlStore::connect_postgres(&database.url, 16, engines::sealer()).await.unwrap();
     store.migrate().await.unwrap();
     (store, database)
 }
