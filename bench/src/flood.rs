@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::{
     sync::{Mutex, mpsc, watch},
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 use crate::{
@@ -22,6 +22,8 @@ use crate::{
 
 /// The channel that each tenant publishes to.
 const CHANNEL: &str = "bench:flood";
+/// The golden section.
+const GOLDEN: f64 = 0.618_033_988_749_895;
 /// How long what was published last may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(20);
 
@@ -144,13 +146,17 @@ async fn window(
     Ok(Window { answered_p99, p50, p99, delivered: latencies.len(), admitted, refused })
 }
 
-/// Publishes at an even pace, whether or not answers are late; gives how late each was.
+/// Publishes at an even rate, whether or not answers are late; gives how late each was.
+///
+/// Each is sent at another part of its turn, all parts as often as one another (a golden section on from the one before): else all that the flood does at
+/// its own even rate would meet either none of them or as many as there are.
 async fn publish_steadily(steady: &Tenant, args: &FloodArgs, begun: Instant) -> Result<Vec<Duration>, Problem> {
     let count = args.steady as usize * args.seconds as usize;
-    let mut due = paced(args.steady);
+    let (turn, first) = (Duration::from_secs(1) / args.steady.max(1), tokio::time::Instant::now());
     let mut sending = Vec::with_capacity(count);
-    for _ in 0..count {
-        due.tick().await;
+    for number in 0..count {
+        let part = (number as f64 * GOLDEN).fract();
+        sleep_until(first + turn.mul_f64(number as f64 + part)).await;
         let tenant = steady.clone();
         let data = json!({"sent": u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)});
         sending.push(tokio::spawn(async move {
