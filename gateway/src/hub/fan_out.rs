@@ -27,6 +27,8 @@ pub(super) const AT_ONCE: usize = 16;
 /// Parts after which a fan-out offers the processor to the threads that take and store what is published meanwhile. It would keep it for as long as
 /// the system lets it, which is several milliseconds; but each offer is a system call, and often a change of threads.
 const PARTS_BETWEEN: usize = 4;
+/// Subscribers of a thread up to which it is not offered: they have their message sooner than the system would take the processor away.
+const SOON: usize = 512;
 /// Bytes that are put into outboxes before others have their turn, so that those outboxes are emptied in between.
 const BYTES_AT_ONCE: usize = 1024 * 1024;
 /// Messages that are handed to a subscriber before the next one has its turn, where many wait: they leave in one write.
@@ -150,11 +152,13 @@ impl Hub {
             if together.len() > 1 {
                 together.iter_mut().for_each(|outgoing| outgoing.leaving = Leaving::Together);
             }
-            for (nth, part) in channel.subscriptions().chunks(at_once(&together)).enumerate() {
+            let subscriptions = channel.subscriptions();
+            let takes_long = subscriptions.len() > SOON;
+            for (nth, part) in subscriptions.chunks(at_once(&together)).enumerate() {
                 for subscription in part {
                     together.iter_mut().for_each(|outgoing| channel.hand(outgoing, subscription));
                 }
-                if nth % PARTS_BETWEEN == PARTS_BETWEEN - 1 {
+                if takes_long && nth % PARTS_BETWEEN == PARTS_BETWEEN - 1 {
                     std::thread::yield_now();
                 }
                 tokio::task::yield_now().await;
