@@ -116,6 +116,11 @@ impl Raw {
         read
     }
 
+    /// Whether what is written is on its way without a flush.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(&self.0.borrow().slot, Slot::Open(stream, _) if stream.is_write_vectored())
+    }
+
     /// Writes as much as the wire takes now; how many bytes. Nothing where that needs a flush, as over TLS.
     pub(super) fn write_now(&self, bytes: &[u8]) -> usize {
         match &mut self.0.borrow_mut().slot {

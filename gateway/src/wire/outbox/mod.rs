@@ -190,6 +190,11 @@ impl Outbox {
         }
     }
 
+    /// Whether a frame may leave without the writer, by its wire.
+    pub(crate) fn writes_at_once(&self) -> bool {
+        self.0.borrow().writes_at_once()
+    }
+
     /// Queues a frame that may be lost: when too much waits, the oldest such frames go first.
     pub(crate) fn push_ephemeral(&self, frame: Bytes, leaving: Leaving) {
         let mut state = self.0.borrow_mut();

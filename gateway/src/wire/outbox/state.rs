@@ -170,6 +170,11 @@ impl State {
         }
     }
 
+    /// Whether the wire keeps nothing to itself that is written to it.
+    pub(super) fn writes_at_once(&self) -> bool {
+        self.frames.is_empty() && self.wire.as_ref().is_some_and(Raw::is_plain)
+    }
+
     /// Writes what comes of a channel without the writer, if nothing else waits to leave and the wire takes it; whether that began. What the wire
     /// did not take is queued.
     pub(super) fn leave_at_once(&mut self, frame: &Bytes, kind: Kind) -> bool {
