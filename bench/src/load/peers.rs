@@ -105,6 +105,8 @@ host = \"127.0.0.1\"
 port = {metrics_port}
 "
     );
+    // It is started in another folder.
+    let program = std::path::absolute(program).map_err(|error| format!("{}: {error}", program.display()))?;
     let mut command = Command::new(program);
     command.arg("--config").arg(written(folder, "sockudo.toml", &config)?).current_dir(folder).env("RUST_LOG", "warn");
     let app_key = Key { id: key.to_owned(), secret: secret.to_owned() };

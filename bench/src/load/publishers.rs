@@ -181,8 +181,9 @@ impl Publisher {
     }
 }
 
-/// A publisher's connection.
+/// A publisher's connection, or the next one where the server ends it with each answer.
 struct Link {
+    to: SocketAddr,
     stream: TcpStream,
     /// What was read and is no whole answer yet.
     held: Vec<u8>,
@@ -190,12 +191,16 @@ struct Link {
 
 impl Link {
     fn connect(to: SocketAddr) -> Result<Self, Problem> {
+        Ok(Self { to, stream: Self::stream(to)?, held: Vec::new() })
+    }
+
+    fn stream(to: SocketAddr) -> Result<TcpStream, Problem> {
         let said = |error: std::io::Error| format!("{to}: {error}");
         let stream = TcpStream::connect(to).map_err(said)?;
         stream.set_nodelay(true).map_err(said)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(said)?;
         stream.set_write_timeout(Some(PATIENCE)).map_err(said)?;
-        Ok(Self { stream, held: Vec::new() })
+        Ok(stream)
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), Problem> {
@@ -214,6 +219,9 @@ impl Link {
                         return Err(format!("a publish was answered {said}"));
                     }
                     self.held.drain(..bytes);
+                    if head.closes {
+                        self.stream = Self::stream(self.to)?;
+                    }
                     return Ok(since.elapsed().as_nanos() as u64);
                 }
             }

@@ -127,7 +127,16 @@ impl Server {
             Self::Nchan => peers::nchan(folder)?,
             Self::Sockudo(program) => peers::sockudo(program, folder)?,
         };
-        tokio::task::block_in_place(|| measure(scenario, &target))
+        tokio::task::block_in_place(|| measure(&self.adapted(scenario), &target))
+    }
+
+    /// Sockudo ends a publisher's connection with each answer, so that nothing can be sent ahead on it: as many publishers have one request open each.
+    fn adapted(&self, scenario: &Scenario) -> Scenario {
+        let Scenario { publishers, pipelining, .. } = *scenario;
+        match self {
+            Self::Sockudo(_) => Scenario { publishers: publishers * pipelining, pipelining: 1, ..scenario.clone() },
+            _ => scenario.clone(),
+        }
     }
 }
 
