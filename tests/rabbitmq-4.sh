@@ -14,7 +14,11 @@ rm --recursive --force "$folder"
 mkdir --parents "$folder"/apt/{lists,cache/archives}/partial
 
 # The machine's own mirror, asked for the other release by lists of its own.
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep --max-count=1 '/debian/$')
+mirrors=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sort --unique)
+if ! mirror=$(grep --max-count=1 '/debian/$' <<<"$mirrors"); then
+  echo "None of this machine's package sources is a mirror of Debian (…/debian/), from which RabbitMQ 4 would be taken: ${mirrors:-there are none}" >&2
+  exit 1
+fi
 architecture=$(dpkg --print-architecture)
 echo "deb [arch=$architecture signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$folder/apt/sources.list"
 touch "$folder/apt/status"
