@@ -5,8 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Debian packages that the tests use: a compiler for SQLite, a browser with a font, system call traces, a client for the README, reverse proxies, and the production engines
-# (patchelf is for a second RabbitMQ).
+# Debian packages that the tests use: a compiler for SQLite, a browser with a font, system call traces, a client for the README, reverse proxies, the production engines, and what
+# fits a second RabbitMQ to its own libraries.
 PACKAGES=(chromium curl fonts-dejavu-core gcc haproxy libc6-dev nginx patchelf postgresql rabbitmq-server redis-server strace)
 
 # Those of them that are services, called as their packages.
@@ -141,7 +141,7 @@ fi
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
 step install_libraries
-rabbitmq_4=${CARGO_TARGET_DIR:-$PWD/target}/rabbitmq-4
+rabbitmq_4=$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}")/rabbitmq-4
 step tests/rabbitmq-4.sh "$rabbitmq_4"
 step build_previous
 # The same targets as those of the tests, so that dependencies are built once; it leaves the binary that the black-box tests start.

@@ -32,7 +32,8 @@ pub struct ConnectionConfig {
     /// A pinged connection that stays silent for this long is closed as `no_pong`.
     #[serde(with = "humantime_serde")]
     pub pong_timeout: Duration,
-    /// A socket that has not sent `connect` for this long is closed as `connect_timeout`.
+    /// A socket that has not sent `connect` for this long is closed as `connect_timeout`; one whose credentials could not be checked for as long after
+    /// that, as `unavailable`.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
 }

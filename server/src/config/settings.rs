@@ -296,7 +296,7 @@ pub const SETTINGS: &[Setting] = &[
         "FANFARE_GATEWAY_CONNECTION_CONNECT_TIMEOUT",
         Kind::Duration,
         Some("10s"),
-        "A socket that has not sent `connect` for this long is closed as `connect_timeout`.",
+        "A socket that has not sent `connect` for this long is closed as `connect_timeout`; one whose credentials could not be checked for as long after that, as `unavailable`.",
     ),
     row(
         "gateway.pusher.activity_timeout",

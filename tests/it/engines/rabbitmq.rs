@@ -32,6 +32,15 @@ async fn every_caller_has_a_virtual_host_on_one_broker() {
 }
 
 #[tokio::test]
+async fn the_broker_is_the_one_that_was_unpacked_where_one_was() {
+    let version = rabbitmq::broker().await.version().await;
+    match std::env::var_os("FANFARE_TEST_RABBITMQ") {
+        Some(_) => assert!(version.starts_with("4."), "{version}"),
+        None => assert!(version.starts_with("3.") || version.starts_with("4."), "{version}"),
+    }
+}
+
+#[tokio::test]
 async fn a_private_broker_comes_back_after_a_kill_and_waits_while_it_is_stopped() {
     let mut broker = rabbitmq::Private::start().await;
     let port = broker.port();

@@ -51,6 +51,13 @@ impl Vhost {
         self.url.replace("guest:guest@", &format!("{user}:secret@"))
     }
 
+    /// The version of the broker, as `4.0.5`.
+    pub async fn version(&self) -> String {
+        let overview = self.broker.manage(Method::GET, "overview", &Value::Null).await;
+        let overview: Value = serde_json::from_str(&overview).expect("the broker answers JSON");
+        overview["rabbitmq_version"].as_str().expect("a version").to_owned()
+    }
+
     /// Its queues, as the broker describes them: each with its `name` and `arguments`.
     pub async fn queues(&self) -> Vec<Value> {
         let described = self.broker.manage(Method::GET, &format!("definitions/{}", self.name), &Value::Null).await;
